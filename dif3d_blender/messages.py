@@ -1,0 +1,93 @@
+"""The messages that Blender (or a script) and the engine process exchange: JSON, one message a line.
+
+A parent writes `Job` lines to the engine's standard input; the engine answers on standard output with `Progress` lines and,
+for each job, exactly one `Result` or `Failure`. Arrays never travel in messages: a result names files. Nothing is ever
+unpickled. This module imports the standard library only, so that Blender's Python and the engine's can both load it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Job:
+    """One picture to turn into one output folder. Paths are absolute; every other field has the default of the CLI."""
+
+    picture: str
+    output: str  # the picture's own output folder; created when missing
+    id: str = "0"
+    model: str = "auto"  # auto | embedded | a Hugging Face repository name | a folder
+    device: str = "auto"  # auto | cpu | cuda | cuda:N | mps
+    precision: str = "auto"  # auto | float32 | bfloat16 | float16
+    background: str = "auto"  # auto | keep | rembg | plain: how the subject is cut out
+    foreground_ratio: float = 0.85  # longest side of the subject over the side of the square
+    resolution: int = 256  # marching-cubes samples along each axis
+    threshold: float = 25.0  # density at the surface
+    chunk_size: int = 0  # points a decoder call; 0 lets the engine choose from free memory
+    padding: int = 16  # pixels cropped from each side of the depth map
+    mesh_format: str = "glb"  # glb | obj | ply | stl
+    face_limit: int = 0  # decimate the mesh to this many faces; 0 keeps all
+    frames: int = 30  # turntable frames by the NeRF renderer; 0 for none
+    frame_size: int = 256  # pixels, square
+    gaussians: bool = True  # depth, 2.5D point cloud and Gaussian cloud
+    texture: int = 0  # texture size in texels; 0 keeps vertex colours only
+    size: float = 1.0  # height of the exported mesh in metres
+    allow_network: bool = False  # models may be fetched only when this is set
+    dense: bool = False  # use the slow reference paths
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a job is: `fraction` in [0, 1] over the whole job, `stage` a few words for people."""
+
+    job: str
+    stage: str
+    fraction: float
+    detail: str = ""
+
+
+@dataclass(frozen=True)
+class Result:
+    """A finished job. `files` maps what was made (mesh, gaussians, video, report, vertices, …) to absolute paths."""
+
+    job: str
+    output: str
+    files: dict[str, str] = field(default_factory=dict)
+    report: dict[str, Any] = field(default_factory=dict)  # what report.json holds
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A job that ended without a result. `message` says what was wrong and what to do, in words for an artist."""
+
+    job: str
+    stage: str
+    message: str
+    traceback: str = ""  # for the log; empty where the error was expected (bad input)
+
+
+Message = Job | Progress | Result | Failure
+_TYPES = {cls.__name__: cls for cls in (Job, Progress, Result, Failure)}
+
+
+def to_line(message: Message) -> str:
+    """Return `message` as one line of JSON, with its newline."""
+    return json.dumps({"type": type(message).__name__, **dataclasses.asdict(message)}) + "\n"
+
+
+def from_line(line: str) -> Message:
+    """Return the message that `line` holds.
+
+    Raises:
+        ValueError: the line is not JSON, its type is unknown, or its fields do not fit that type.
+    """
+    try:
+        fields = json.loads(line)
+        cls = _TYPES[fields.pop("type")]
+        return cls(**fields)
+    except (json.JSONDecodeError, AttributeError, KeyError, TypeError) as error:
+        raise ValueError(f"not a message of the engine: {line[:200]!r} ({error})") from error
