@@ -1,0 +1,354 @@
+"""Files that people take elsewhere: meshes, pictures, arrays and video, each whole or not there at all.
+
+Meshes come in the field frame (x toward the input camera, y right, z up) and leave in the frame that their format's
+readers expect: GLB and OBJ Y up facing +Z, PLY and STL Z up facing −Y (docs/architecture.md).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import secrets
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from .errors import DIF3DError
+
+MESH_FORMATS = ("glb", "obj", "ply", "stl")
+
+# Rows give the output axes in the field's axes; both are rotations, so faces keep their winding.
+_Y_UP = np.array([[0, 1, 0], [0, 0, 1], [1, 0, 0]], dtype=np.float64)  # (y, z, x)
+_Z_UP = np.array([[0, 1, 0], [-1, 0, 0], [0, 0, 1]], dtype=np.float64)  # (y, −x, z)
+_FRAMES = {"glb": _Y_UP, "obj": _Y_UP, "ply": _Z_UP, "stl": _Z_UP}
+
+_CANNOT_WRITE = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "the file would be larger than this disk or account allows",
+    errno.EACCES: "there is no permission to write there",
+    errno.EPERM: "there is no permission to write there",
+    errno.EROFS: "the disk is read-only",
+    errno.ENOTDIR: "part of that path is a file, not a folder",
+    errno.EEXIST: "there is a file of that name where the folder should be",
+    errno.EISDIR: "there is a folder of that name where the file should be",
+    errno.ENAMETOOLONG: "the path is too long for this disk",
+}
+
+
+# ---------------------------------------------------------------------------------------------------- writing at all
+
+
+@contextlib.contextmanager
+def atomic_path(final: Path | str) -> Iterator[Path]:
+    """Yield a temporary path beside `final`, with its suffix; move it to `final` when the block ends well.
+
+    When the block raises, or the process dies, nothing appears under the final name, and a file that was there stays as
+    it was. The folder is made when it is missing.
+
+    Raises:
+        DIF3DError: the folder can't be written or is full. The message names it.
+    """
+    final = Path(final)
+    temporary = final.with_name(f".{final.stem}.{secrets.token_hex(4)}{final.suffix}")
+    try:
+        final.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        temporary.replace(final)
+    except OSError as error:
+        reason = _CANNOT_WRITE.get(error.errno)
+        elsewhere = error.filename is not None and not str(temporary).startswith(str(error.filename))
+        if reason is None or elsewhere:
+            raise
+        raise DIF3DError(
+            f"Can't write {final.name} into the folder {final.parent}: {reason}. Choose another output folder or make "
+            f"room there."
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):  # it was moved away, or never written
+            temporary.unlink()
+
+
+def save_array(path: Path | str, array: np.ndarray) -> None:
+    """Write `array` as an .npy file that any reader can memory-map (C order, no pickle)."""
+    with atomic_path(path) as temporary:
+        np.save(temporary, np.ascontiguousarray(array), allow_pickle=False)
+
+
+def save_png(path: Path | str, image: Image.Image | np.ndarray) -> None:
+    """Write a PNG.
+
+    Args:
+        path: the final name.
+        image: a Pillow image, or an array [H, W], [H, W, 3] or [H, W, 4]: uint8 and uint16 ([H, W] only) as they are,
+            floats as sRGB in [0, 1].
+    """
+    picture = image if isinstance(image, Image.Image) else _to_pillow(image)
+    with atomic_path(path) as temporary:
+        picture.save(temporary, format="PNG")
+
+
+def _to_pillow(array: np.ndarray) -> Image.Image:
+    array = np.asarray(array)
+    if array.dtype.kind == "f":
+        array = np.round(np.clip(np.nan_to_num(array), 0.0, 1.0) * 255.0).astype(np.uint8)
+    return Image.fromarray(array)
+
+
+# ------------------------------------------------------------------------------------------------------------ meshes
+
+
+def srgb_to_linear(srgb: np.ndarray) -> np.ndarray:
+    """Return sRGB values in [0, 1] as linear light (IEC 61966-2-1)."""
+    srgb = np.asarray(srgb, dtype=np.float64)
+    return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+
+
+def to_export_frame(vertices: np.ndarray, file_format: str, size: float = 1.0) -> np.ndarray:
+    """Return vertices [n, 3] of the field frame, as float32 in the frame of `file_format` ("glb", "obj", "ply", "stl").
+
+    The object is `size` metres tall (its longest side, where it has no height at all) and stands on the floor.
+    """
+    turned = np.asarray(vertices, dtype=np.float64) @ _FRAMES[file_format].T
+    up = 1 if _FRAMES[file_format] is _Y_UP else 2
+    low, high = turned.min(axis=0), turned.max(axis=0)
+    extent = high[up] - low[up] or (high - low).max() or 1.0
+    turned[:, up] -= low[up]
+    return (turned * (size / extent)).astype(np.float32)
+
+
+def export_mesh(
+    path: Path | str,
+    vertices: np.ndarray,
+    faces: np.ndarray,
+    colors: np.ndarray | None = None,
+    normals: np.ndarray | None = None,
+    size: float = 1.0,
+) -> None:
+    """Write a triangle mesh as GLB, OBJ, PLY or STL, by the suffix of `path`.
+
+    Args:
+        path: the final name.
+        vertices: [n, 3] in the field frame.
+        faces: [m, 3] vertex indices, counter-clockwise seen from outside.
+        colors: [n, 3] sRGB in [0, 1], or None. PLY and OBJ keep sRGB, as their readers expect; GLB gets linear values,
+            as glTF 2.0 defines COLOR_0; STL has no colours.
+        normals: [n, 3] unit vectors in the field frame, or None. STL has none at vertices.
+        size: height of the object in metres.
+
+    Raises:
+        DIF3DError: the format is not known, the mesh is empty or not finite, or the folder can't be written.
+    """
+    path = Path(path)
+    file_format = check_mesh_format(path.suffix)
+    vertices, faces = np.asarray(vertices), np.asarray(faces)
+    if len(faces) == 0 or len(vertices) == 0:
+        raise DIF3DError(f"The mesh has no faces, so there is nothing to write to {path}.")
+    if not np.isfinite(vertices).all():
+        raise DIF3DError(f"The mesh has vertices that are not finite numbers, so {path} was not written.")
+    positions = to_export_frame(vertices, file_format, size)
+    if normals is not None:
+        normals = (np.asarray(normals, dtype=np.float64) @ _FRAMES[file_format].T).astype(np.float32)
+
+    if file_format == "glb":
+        content = glb_bytes(positions, faces, colors, normals)
+    else:
+        content = _trimesh_bytes(file_format, positions, faces, colors, normals)
+    with atomic_path(path) as temporary:
+        temporary.write_bytes(content)
+
+
+def check_mesh_format(name: str) -> str:
+    """Return the format that `name` ("obj", ".OBJ") means.
+
+    Raises:
+        DIF3DError: it is not one that we write; the message lists those.
+    """
+    file_format = name.lower().removeprefix(".")
+    if file_format not in MESH_FORMATS:
+        raise DIF3DError(f"Unknown mesh format {name!r}. Known formats: {', '.join(MESH_FORMATS)}.")
+    return file_format
+
+
+def _trimesh_bytes(
+    file_format: str, positions: np.ndarray, faces: np.ndarray, colors: np.ndarray | None, normals: np.ndarray | None
+) -> bytes:
+    import trimesh  # slow to import; loading this module must stay cheap
+    from trimesh.exchange import obj, ply
+
+    mesh = trimesh.Trimesh(
+        positions,
+        faces,
+        vertex_normals=normals,
+        vertex_colors=None if colors is None else np.round(np.clip(colors, 0.0, 1.0) * 255.0).astype(np.uint8),
+        process=False,
+    )
+    with_normals = normals is not None
+    if file_format == "obj":
+        text = obj.export_obj(mesh, include_normals=with_normals, include_color=colors is not None, header=None)
+        return text.encode()
+    if file_format == "ply":
+        return ply.export_ply(mesh, vertex_normal=with_normals)
+    return mesh.export(file_type="stl")
+
+
+def glb_bytes(
+    positions: np.ndarray, faces: np.ndarray, colors: np.ndarray | None = None, normals: np.ndarray | None = None
+) -> bytes:
+    """Return a binary glTF 2.0 file that holds one mesh with a rough, non-metallic material.
+
+    We write it ourselves because trimesh stores COLOR_0 in 8 bits (too few for linear values: dark colours band) and
+    adds no material to a mesh with vertex colours (glTF's default material is a metal, which shows almost black).
+
+    Args:
+        positions: [n, 3] in glTF's frame (Y up, facing +Z), metres.
+        faces: [m, 3] indices into them.
+        colors: [n, 3] sRGB in [0, 1].
+        normals: [n, 3] unit vectors.
+    """
+    array_buffer, element_buffer = 34962, 34963  # the constants of section 5.11 of the glTF 2.0 specification
+    f32, u16, u32 = 5126, 5123, 5125
+    views, accessors, chunks = [], [], []
+
+    def add(array: np.ndarray, component: int, kind: str, target: int, **more) -> int:
+        views.append({"buffer": 0, "byteOffset": sum(map(len, chunks)), "byteLength": array.nbytes, "target": target})
+        chunks.append(array.tobytes() + b"\0" * (-array.nbytes % 4))
+        count = array.size if kind == "SCALAR" else len(array)
+        accessors.append(
+            {"bufferView": len(views) - 1, "componentType": component, "count": count, "type": kind, **more}
+        )
+        return len(accessors) - 1
+
+    positions = np.ascontiguousarray(positions, dtype="<f4")
+    bounds = {"min": positions.min(axis=0).tolist(), "max": positions.max(axis=0).tolist()}
+    attributes = {"POSITION": add(positions, f32, "VEC3", array_buffer, **bounds)}
+    if normals is not None:
+        attributes["NORMAL"] = add(_unit(normals), f32, "VEC3", array_buffer)
+    if colors is not None:
+        linear = np.ones((len(positions), 4))  # four components: every vertex must start at a multiple of four bytes
+        linear[:, :3] = srgb_to_linear(np.clip(colors, 0.0, 1.0))
+        attributes["COLOR_0"] = add(
+            np.round(linear * 65535.0).astype("<u2"), u16, "VEC4", array_buffer, normalized=True
+        )
+    indices = add(np.ascontiguousarray(faces, dtype="<u4"), u32, "SCALAR", element_buffer)
+    tree = {
+        "asset": {"version": "2.0", "generator": "DIF3D for Blender"},
+        "scene": 0,
+        "scenes": [{"nodes": [0]}],
+        "nodes": [{"mesh": 0, "name": "DIF3D"}],
+        "meshes": [{"name": "DIF3D", "primitives": [{"attributes": attributes, "indices": indices, "material": 0}]}],
+        "materials": [{"name": "DIF3D", "pbrMetallicRoughness": {"metallicFactor": 0.0, "roughnessFactor": 0.8}}],
+        "accessors": accessors,
+        "bufferViews": views,
+        "buffers": [{"byteLength": sum(map(len, chunks))}],
+    }
+    return _glb_container(tree, b"".join(chunks))
+
+
+def _glb_container(tree: dict, binary: bytes) -> bytes:
+    """Return the GLB file of a glTF tree and its one buffer (section 4.4 of the glTF 2.0 specification)."""
+    text = json.dumps(tree, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 4)
+    total = 12 + 8 + len(text) + 8 + len(binary)
+    header = struct.pack("<4sII", b"glTF", 2, total)
+    return header + struct.pack("<I4s", len(text), b"JSON") + text + struct.pack("<I4s", len(binary), b"BIN\0") + binary
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    """Return vectors [n, 3] at length one; glTF forbids others, so a zero vector becomes +Y."""
+    vectors = np.array(vectors, dtype="<f4")
+    length = np.linalg.norm(vectors, axis=1, keepdims=True)
+    vectors[length[:, 0] < 1e-12] = (0.0, 1.0, 0.0)
+    return vectors / np.where(length < 1e-12, 1.0, length)
+
+
+def to_gradio_3d_orientation(mesh):
+    """Turn a `trimesh.Trimesh` of the field frame, in place, for Gradio's 3D viewer: (x, y, z) → (−y, z, −x).
+
+    The name and the turn are TripoSR's: −90° about x, then 90° about y. Returns the mesh.
+    """
+    turn = np.eye(4)
+    turn[:3, :3] = [[0, -1, 0], [0, 0, 1], [-1, 0, 0]]
+    mesh.apply_transform(turn)
+    return mesh
+
+
+# ------------------------------------------------------------------------------------------------------------- video
+
+
+def save_video(frames: Iterable[Image.Image | np.ndarray], path: Path | str, fps: int = 30) -> None:
+    """Write frames as an H.264 MP4 that every player shows (yuv420p).
+
+    Args:
+        frames: pictures of one size, taken one at a time; Pillow images, uint8 arrays [H, W, 3] or floats in [0, 1].
+            Odd sizes get one more row or column, a copy of the last, because yuv420p needs even ones.
+        path: the final name, ending in .mp4.
+        fps: frames a second.
+
+    Raises:
+        DIF3DError: no frames, frames of different sizes, imageio-ffmpeg is missing or fails, or the folder can't be
+            written.
+    """
+    try:
+        import imageio_ffmpeg
+    except ImportError as error:
+        raise DIF3DError(
+            "The video needs imageio-ffmpeg, which is not installed. Install it with: pip install imageio-ffmpeg"
+        ) from error
+
+    frames = iter(frames)
+    first = next(frames, None)
+    if first is None:
+        raise DIF3DError(f"There are no frames to make {Path(path).name} of.")
+    first = _video_frame(first)
+    height, width = first.shape[:2]
+    with atomic_path(path) as temporary:
+        writer = imageio_ffmpeg.write_frames(
+            str(temporary),
+            (width, height),
+            fps=fps,
+            codec="libx264",
+            pix_fmt_out="yuv420p",
+            macro_block_size=2,
+            quality=None,
+            output_params=["-crf", "18", "-movflags", "+faststart"],
+            ffmpeg_log_level="error",
+        )
+        try:
+            writer.send(None)
+            writer.send(first)
+            for number, frame in enumerate(frames, start=1):
+                frame = _video_frame(frame)
+                if frame.shape != first.shape:
+                    raise DIF3DError(
+                        f"Frame {number} of {Path(path).name} is {frame.shape[1]}×{frame.shape[0]} pixels, the first "
+                        f"is {width}×{height}. All frames of a video have one size."
+                    )
+                writer.send(frame)
+            writer.close()
+        except (BrokenPipeError, RuntimeError) as error:
+            raise DIF3DError(f"ffmpeg could not write {path}: {error}") from error
+        finally:
+            writer.close()
+        if not temporary.is_file() or temporary.stat().st_size == 0:
+            raise DIF3DError(f"ffmpeg wrote nothing to {path}. Is the disk of that folder full?")
+
+
+def _video_frame(frame: Image.Image | np.ndarray) -> np.ndarray:
+    """Return a frame as contiguous uint8 [H, W, 3] with even sides."""
+    picture = frame if isinstance(frame, Image.Image) else _to_pillow(frame)
+    array = np.asarray(picture.convert("RGB"))
+    height, width = array.shape[:2]
+    return np.ascontiguousarray(np.pad(array, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge"))
+
+
+def save_pictures(folder: Path | str, frames: Sequence[Image.Image | np.ndarray]) -> list[Path]:
+    """Write frames as FOLDER/render_000.png, render_001.png …; return the paths."""
+    paths = [Path(folder) / f"render_{number:03d}.png" for number in range(len(frames))]
+    for path, frame in zip(paths, frames, strict=True):
+        save_png(path, frame)
+    return paths
