@@ -1,0 +1,46 @@
+"""The base of every part of the network: a module that is built from a checked set of settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from torch import nn
+
+from ..errors import DIF3DError
+
+
+class BaseModule(nn.Module):
+    """A `torch.nn.Module` with a `Config` dataclass of settings and a `configure()` that builds it from them.
+
+    Args:
+        cfg: the settings, as a mapping (a `dict` or a node of a `config.yaml`). `${…}` references are resolved.
+        kwargs: handed to `configure`.
+
+    Raises:
+        DIF3DError: a setting is unknown, missing or of the wrong type.
+    """
+
+    @dataclass
+    class Config:
+        pass
+
+    cfg: Config
+
+    def __init__(self, cfg: Mapping[str, Any] | DictConfig | None = None, **kwargs: Any) -> None:
+        super().__init__()
+        try:
+            self.cfg = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(self.Config), cfg or {}))
+        except OmegaConfBaseException as error:
+            reason = str(error).splitlines()[0]
+            raise DIF3DError(
+                f"The model's settings do not fit {type(self).__name__}: {reason}. Check the model's config.yaml."
+            ) from error
+        self.configure(**kwargs)
+
+    def configure(self, **kwargs: Any) -> None:
+        """Build the sub-modules from `self.cfg`."""
+        raise NotImplementedError
