@@ -35,9 +35,10 @@ class BaseModule(nn.Module):
         try:
             self.cfg = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(self.Config), cfg or {}))
         except OmegaConfBaseException as error:
-            reason = str(error).splitlines()[0]
+            setting = f" at {error.full_key!r}" if error.full_key else ""
             raise DIF3DError(
-                f"The model's settings do not fit {type(self).__name__}: {reason}. Check the model's config.yaml."
+                f"The model's settings do not fit {type(self).__name__}{setting}: {str(error).splitlines()[0]}. "
+                "Check the model's config.yaml."
             ) from error
         self.configure(**kwargs)
 

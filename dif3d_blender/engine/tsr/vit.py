@@ -66,6 +66,8 @@ def find_vit_config(name: str, folder: Path | None) -> ViTConfig:
     path = folder / name / "config.json"
     try:
         settings = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(settings, dict):
+            raise TypeError("it holds no names and values")
         known = {field.name: settings[field.name] for field in fields(ViTConfig) if field.name in settings}
         config = OmegaConf.to_object(OmegaConf.merge(OmegaConf.structured(ViTConfig), known))
         get_activation(config.hidden_act)
