@@ -178,7 +178,7 @@ class EngineProcess:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 env=environment,
-                **_own_group(),
+                **own_group(),
             )
         self._in_thread(self._read, self._process)
 
@@ -277,7 +277,7 @@ def explain_death(returncode: int, log_tail: str) -> str:
 
 
 def end_group(process: subprocess.Popen, force: bool) -> None:
-    """End a process that was started with `_own_group()`, and all that it started."""
+    """End a process that was started with `own_group()`, and all that it started."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         if os.name == "nt":
             subprocess.run(
@@ -300,7 +300,7 @@ def _end(process: subprocess.Popen) -> None:
     process.wait()
 
 
-def _own_group() -> dict:
+def own_group() -> dict:
     """Arguments for `Popen` that make the process the head of a group of its own, without a console window."""
     if os.name == "nt":
         return {"creationflags": subprocess.CREATE_NEW_PROCESS_GROUP | subprocess.CREATE_NO_WINDOW}
