@@ -6,18 +6,16 @@ readers expect: GLB and OBJ Y up facing +Z, PLY and STL Z up facing −Y (docs/a
 
 from __future__ import annotations
 
-import contextlib
-import errno
 import json
-import secrets
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from .errors import DIF3DError
+from .files import atomic_path
 
 MESH_FORMATS = ("glb", "obj", "ply", "stl")
 
@@ -25,52 +23,6 @@ MESH_FORMATS = ("glb", "obj", "ply", "stl")
 _Y_UP = np.array([[0, 1, 0], [0, 0, 1], [1, 0, 0]], dtype=np.float64)  # (y, z, x)
 _Z_UP = np.array([[0, 1, 0], [-1, 0, 0], [0, 0, 1]], dtype=np.float64)  # (y, −x, z)
 _FRAMES = {"glb": _Y_UP, "obj": _Y_UP, "ply": _Z_UP, "stl": _Z_UP}
-
-_CANNOT_WRITE = {
-    errno.ENOSPC: "the disk is full",
-    errno.EDQUOT: "the disk quota is used up",
-    errno.EFBIG: "the file would be larger than this disk or account allows",
-    errno.EACCES: "there is no permission to write there",
-    errno.EPERM: "there is no permission to write there",
-    errno.EROFS: "the disk is read-only",
-    errno.ENOTDIR: "part of that path is a file, not a folder",
-    errno.EEXIST: "there is a file of that name where the folder should be",
-    errno.EISDIR: "there is a folder of that name where the file should be",
-    errno.ENAMETOOLONG: "the path is too long for this disk",
-}
-
-
-# ---------------------------------------------------------------------------------------------------- writing at all
-
-
-@contextlib.contextmanager
-def atomic_path(final: Path | str) -> Iterator[Path]:
-    """Yield a temporary path beside `final`, with its suffix; move it to `final` when the block ends well.
-
-    When the block raises, or the process dies, nothing appears under the final name, and a file that was there stays as
-    it was. The folder is made when it is missing.
-
-    Raises:
-        DIF3DError: the folder can't be written or is full. The message names it.
-    """
-    final = Path(final)
-    temporary = final.with_name(f".{final.stem}.{secrets.token_hex(4)}{final.suffix}")
-    try:
-        final.parent.mkdir(parents=True, exist_ok=True)
-        yield temporary
-        temporary.replace(final)
-    except OSError as error:
-        reason = _CANNOT_WRITE.get(error.errno)
-        elsewhere = error.filename is not None and not str(temporary).startswith(str(error.filename))
-        if reason is None or elsewhere:
-            raise
-        raise DIF3DError(
-            f"Can't write {final.name} into the folder {final.parent}: {reason}. Choose another output folder or make "
-            f"room there."
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):  # it was moved away, or never written
-            temporary.unlink()
 
 
 def save_array(path: Path | str, array: np.ndarray) -> None:
