@@ -1,0 +1,282 @@
+"""A result's arrays as Blender objects, and a whole scene of them as a .blend.
+
+Arrays come in the field frame (x toward the input camera, y right, z up; docs/architecture.md) and become objects that
+stand on the floor and face Blender's front view. They go into data-blocks by `foreach_set` from memory-mapped files: a
+mesh of 300,000 vertices takes a third of a second.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import bpy
+import numpy as np
+from mathutils import Vector
+
+from ..engine.errors import DIF3DError
+from ..engine.files import atomic_path
+from ..messages import Result
+
+COLOR = "Color"  # name of the colour attribute
+OUTPUT = "dif3d_output"  # custom properties of an object: the folder it came from,
+MODEL = "dif3d_model"  # the network that made it,
+SIZE = "dif3d_size"  # the height in metres that it was given
+CODE, CODE_SHAPE = "dif3d_code", "dif3d_code_shape"  # of its mesh: the triplane, float16 bytes [3, C, H, W]
+GAP = 0.15  # metres between objects that stand in a row
+
+
+@dataclass(frozen=True)
+class Placement:
+    """From the field frame to Blender's: (X, Y, Z) = (y, −x, z − lowest) · scale."""
+
+    scale: float
+    lowest: float
+
+    @classmethod
+    def of(cls, vertices: np.ndarray, size: float) -> Placement:
+        """The placement that makes the object with these field-frame vertices [n, 3] `size` metres tall.
+
+        An object without any height gets its longest side that long instead.
+        """
+        low, high = vertices.min(axis=0), vertices.max(axis=0)
+        extent = float(high[2] - low[2]) or float((high - low).max()) or 1.0
+        return cls(size / extent, float(low[2]))
+
+    def points(self, points: np.ndarray) -> np.ndarray:
+        """Field-frame points [n, 3] as Blender's, float32."""
+        placed = np.empty(points.shape, np.float32)
+        placed[:, 0] = points[:, 1] * self.scale
+        placed[:, 1] = points[:, 0] * -self.scale
+        placed[:, 2] = (points[:, 2] - self.lowest) * self.scale
+        return placed
+
+
+def add_result(
+    result: Result,
+    name: str,
+    size: float = 1.0,
+    scene: bpy.types.Scene | None = None,
+) -> bpy.types.Collection:
+    """Make a collection with the objects of `result`, linked into `scene`.
+
+    The mesh stands at the origin, or to the right of what stands there from earlier results. Nothing is left in the
+    file when it fails.
+
+    Args:
+        result: names the arrays (docs/architecture.md).
+        name: for the collection and its objects.
+        size: height of the mesh in metres.
+        scene: the scene that asked; the active one where it is not given.
+
+    Raises:
+        DIF3DError: an array is missing, is damaged, or does not fit the others.
+    """
+    arrays = load_arrays(result)
+    with _nothing_left_on_failure():
+        collection = bpy.data.collections.new(name)
+        placement = Placement.of(arrays["vertices"], size)
+        obj = new_mesh_object(name, arrays, placement)
+        obj[OUTPUT], obj[MODEL], obj[SIZE] = result.output, str(result.report.get("model", "")), size
+        collection[OUTPUT] = result.output
+        collection.objects.link(obj)
+        scene = scene or bpy.context.scene
+        obj.location.x = _free_place(scene, obj)
+        scene.collection.children.link(collection)
+    return collection
+
+
+def load_arrays(result: Result) -> dict[str, np.ndarray]:
+    """Return the arrays that `result` names, memory-mapped and checked against each other.
+
+    Raises:
+        DIF3DError: one is missing or damaged.
+    """
+    arrays = {}
+    for key, path in result.files.items():
+        if path.endswith(".npy") and Path(path).parent.name == "arrays":
+            try:
+                arrays[key] = np.load(path, mmap_mode="r", allow_pickle=False)
+            except (OSError, ValueError, EOFError) as error:
+                raise DIF3DError(f"{path} is missing or damaged ({error}). Generate the object again.") from error
+    check_mesh(arrays, result.output)
+    return arrays
+
+
+def check_mesh(arrays: dict[str, np.ndarray], where: str) -> None:
+    """Raise `DIF3DError` where arrays would not make a mesh that Blender can hold."""
+    for key in ("vertices", "faces"):
+        if key not in arrays or arrays[key].ndim != 2 or arrays[key].shape[1] != 3 or not len(arrays[key]):
+            raise DIF3DError(f"The result in {where} has no usable {key}. Generate the object again.")
+    vertices, faces, colors = arrays["vertices"], arrays["faces"], arrays.get("colors")
+    if not np.isfinite(vertices).all():
+        raise DIF3DError(f"The result in {where} has vertices that are not finite numbers. Generate the object again.")
+    if faces.min() < 0 or faces.max() >= len(vertices):
+        raise DIF3DError(f"The result in {where} has faces of vertices that do not exist. Generate the object again.")
+    if colors is not None and colors.shape != vertices.shape:
+        raise DIF3DError(f"The result in {where} has {len(colors)} colours for {len(vertices)} vertices.")
+
+
+def new_mesh_object(name: str, arrays: dict[str, np.ndarray], placement: Placement) -> bpy.types.Object:
+    """A mesh object with colours and a material that shows them; not in any collection yet."""
+    mesh = bpy.data.meshes.new(name)
+    fill_mesh(mesh, arrays, placement)
+    mesh.materials.append(color_material(name))
+    if "triplane" in arrays:
+        code = np.ascontiguousarray(arrays["triplane"], np.float16)
+        mesh[CODE], mesh[CODE_SHAPE] = code.tobytes(), list(code.shape)
+    return bpy.data.objects.new(name, mesh)
+
+
+def fill_mesh(mesh: bpy.types.Mesh, arrays: dict[str, np.ndarray], placement: Placement) -> None:
+    """Put `vertices` [n, 3], `faces` [m, 3] and `colors` [n, 3] (sRGB) into `mesh`, in place of what it holds.
+
+    The shading is smooth. Normals are left to Blender: custom ones would be wrong as soon as the artist moves a vertex.
+    """
+    faces = np.asarray(arrays["faces"])
+    proper = (faces[:, 0] != faces[:, 1]) & (faces[:, 1] != faces[:, 2]) & (faces[:, 2] != faces[:, 0])
+    corners = np.ascontiguousarray(faces[proper], np.int32).ravel()
+    mesh.clear_geometry()
+    mesh.vertices.add(len(arrays["vertices"]))
+    mesh.attributes["position"].data.foreach_set("vector", placement.points(arrays["vertices"]).ravel())
+    mesh.loops.add(len(corners))
+    mesh.attributes[".corner_vert"].data.foreach_set("value", corners)
+    mesh.polygons.add(len(corners) // 3)
+    mesh.polygons.foreach_set("loop_start", np.arange(0, len(corners), 3, dtype=np.int32))
+    mesh.update(calc_edges=True)
+    if "colors" in arrays:
+        attribute = mesh.color_attributes.new(COLOR, "BYTE_COLOR", "POINT")
+        attribute.data.foreach_set("color_srgb", _with_alpha(arrays["colors"]).ravel())
+        mesh.color_attributes.active_color = attribute
+        mesh.color_attributes.render_color_index = mesh.color_attributes.find(COLOR)
+
+
+def color_material(name: str) -> bpy.types.Material:
+    """A material whose base colour is the colour attribute."""
+    material = bpy.data.materials.new(name)
+    _use_nodes(material)
+    nodes, links = material.node_tree.nodes, material.node_tree.links
+    shader = next(node for node in nodes if node.type == "BSDF_PRINCIPLED")
+    shader.inputs["Roughness"].default_value = 0.8
+    shader.inputs["Specular IOR Level"].default_value = 0.2
+    attribute = nodes.new("ShaderNodeVertexColor")
+    attribute.layer_name = COLOR
+    attribute.location = shader.location + Vector((-300, 0))
+    links.new(attribute.outputs["Color"], shader.inputs["Base Color"])
+    return material
+
+
+def _use_nodes(block: bpy.types.Material | bpy.types.World) -> None:
+    if bpy.app.version < (5, 0):  # later versions always do
+        block.use_nodes = True
+
+
+def save_scene(path: str | Path, results: Sequence[Result], size: float = 1.0) -> None:
+    """Write a .blend with the objects of `results` in a row, a camera, lights, and a view that shows their colours.
+
+    For scripts: it begins with an empty file, so that what was open in this Blender is gone. Each object is named after
+    its output folder.
+
+    Args:
+        path: the final name; an earlier file is replaced when the new one is whole.
+        results: what the engine made.
+        size: height of each object in metres.
+
+    Raises:
+        DIF3DError: a result is damaged, or the file cannot be written.
+    """
+    bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
+    scene = bpy.context.scene
+    objects = []
+    for result in results:
+        objects += add_result(result, Path(result.output).name, size, scene).objects
+    _light_and_camera(scene, objects)
+    _show_colors()
+    bpy.context.view_layer.objects.active = objects[0]
+    with atomic_path(path) as temporary:
+        try:
+            bpy.ops.wm.save_as_mainfile(filepath=str(temporary), check_existing=False, compress=True)
+        except RuntimeError as error:  # Blender's own words: the folder is missing, read-only or full
+            raise DIF3DError(f"Can't write {path}: {str(error).strip()} Choose another output folder.") from error
+
+
+def bounds(objects: Sequence[bpy.types.Object]) -> tuple[Vector, Vector]:
+    """The lowest and the highest corner of the box around some objects, in the scene's frame."""
+    corners = [obj.matrix_basis @ Vector(corner) for obj in objects for corner in obj.bound_box]
+    return Vector(map(min, zip(*corners, strict=True))), Vector(map(max, zip(*corners, strict=True)))
+
+
+def _free_place(scene: bpy.types.Scene, obj: bpy.types.Object) -> float:
+    """Where on the x axis `obj` stands free of what earlier results left near the origin."""
+    own_left, own_right = (corner.x for corner in bounds([obj]))
+    others = [bounds([other]) for other in scene.objects if OUTPUT in other and other.parent is None]
+    place = 0.0
+    for low, high in sorted(others, key=lambda corners: corners[0].x):
+        near = low.y < 1 and high.y > -1
+        if near and place + own_left < high.x and place + own_right > low.x:
+            place = high.x + GAP - own_left
+    return place
+
+
+def _light_and_camera(scene: bpy.types.Scene, objects: Sequence[bpy.types.Object]) -> None:
+    """A camera that sees all objects a little from the right and from above, a sun, and a bright grey world."""
+    low, high = bounds(objects)
+    centre, radius = (low + high) / 2, (high - low).length / 2
+    data = bpy.data.cameras.new("Camera")
+    camera = bpy.data.objects.new("Camera", data)
+    toward = Vector((math.sin(math.radians(25)), -math.cos(math.radians(25)), math.tan(math.radians(15)))).normalized()
+    half_angle = min(data.angle_x, 2 * math.atan(math.tan(data.angle_x / 2) * 9 / 16)) / 2
+    distance = 1.05 * radius / math.sin(half_angle)
+    camera.location = centre + toward * distance
+    camera.rotation_euler = toward.to_track_quat("Z", "Y").to_euler()
+    data.clip_end = max(data.clip_end, 4 * distance)
+
+    light = bpy.data.lights.new("Sun", "SUN")
+    light.energy, light.angle = 2.5, math.radians(10)
+    sun = bpy.data.objects.new("Sun", light)
+    sun.location = centre + Vector((-1, -1, 2)) * radius
+    sun.rotation_euler = (math.radians(45), 0, math.radians(-30))
+
+    world = bpy.data.worlds.new("World")
+    _use_nodes(world)
+    background = next(node for node in world.node_tree.nodes if node.type == "BACKGROUND")
+    background.inputs["Color"].default_value = (0.5, 0.5, 0.5, 1)
+    scene.world, scene.camera = world, camera
+    scene.view_settings.view_transform = "Standard"  # the picture's colours, not a film's
+    for obj in (camera, sun):
+        scene.collection.objects.link(obj)
+
+
+def _show_colors() -> None:
+    """Let every 3D view of the file show colour attributes, through the camera."""
+    for screen in bpy.data.screens:
+        for area in screen.areas:
+            if area.type == "VIEW_3D":
+                space = area.spaces.active
+                space.shading.type, space.shading.color_type = "SOLID", "VERTEX"
+                if space.region_3d is not None:
+                    space.region_3d.view_perspective = "CAMERA"
+
+
+def _with_alpha(colors: np.ndarray) -> np.ndarray:
+    """sRGB colours [n, 3] as float32 [n, 4]."""
+    rgba = np.ones((len(colors), 4), np.float32)
+    rgba[:, :3] = np.clip(np.nan_to_num(colors), 0, 1)
+    return rgba
+
+
+@contextlib.contextmanager
+def _nothing_left_on_failure() -> Iterator[None]:
+    """Remove the data-blocks that were made inside when the block raises."""
+    kinds = ("objects", "collections", "meshes", "pointclouds", "materials", "node_groups", "images")
+    kinds = [getattr(bpy.data, kind) for kind in kinds if hasattr(bpy.data, kind)]
+    before = [{block.as_pointer() for block in kind} for kind in kinds]
+    try:
+        yield
+    except BaseException:
+        new = [b for kind, known in zip(kinds, before, strict=True) for b in kind if b.as_pointer() not in known]
+        bpy.data.batch_remove(new)
+        raise
