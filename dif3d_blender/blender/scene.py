@@ -225,14 +225,18 @@ def _light_and_camera(scene: bpy.types.Scene, objects: Sequence[bpy.types.Object
     """A camera that sees all objects a little from the right and from above, a sun, and a bright grey world."""
     low, high = bounds(objects)
     centre, radius = (low + high) / 2, (high - low).length / 2
-    data = bpy.data.cameras.new("Camera")
-    camera = bpy.data.objects.new("Camera", data)
-    toward = Vector((math.sin(math.radians(25)), -math.cos(math.radians(25)), math.tan(math.radians(15)))).normalized()
-    half_angle = min(data.angle_x, 2 * math.atan(math.tan(data.angle_x / 2) * 9 / 16)) / 2
-    distance = 1.05 * radius / math.sin(half_angle)
-    camera.location = centre + toward * distance
+    camera = bpy.data.objects.new("Camera", bpy.data.cameras.new("Camera"))
+    yaw, pitch = math.radians(20), math.radians(12)
+    toward = Vector((math.sin(yaw) * math.cos(pitch), -math.cos(yaw) * math.cos(pitch), math.sin(pitch)))
     camera.rotation_euler = toward.to_track_quat("Z", "Y").to_euler()
-    data.clip_end = max(data.clip_end, 4 * distance)
+    scene.collection.objects.link(camera)
+    scene.camera = camera
+    corners = [obj.matrix_basis @ Vector(corner) for obj in objects for corner in obj.bound_box]
+    fitted, _ = camera.camera_fit_coords(
+        bpy.context.evaluated_depsgraph_get(), [x for corner in corners for x in corner]
+    )
+    camera.location = centre + (Vector(fitted) - centre) * 1.15
+    camera.data.clip_end = max(camera.data.clip_end, 10 * radius)
 
     light = bpy.data.lights.new("Sun", "SUN")
     light.energy, light.angle = 2.5, math.radians(10)
@@ -244,10 +248,9 @@ def _light_and_camera(scene: bpy.types.Scene, objects: Sequence[bpy.types.Object
     _use_nodes(world)
     background = next(node for node in world.node_tree.nodes if node.type == "BACKGROUND")
     background.inputs["Color"].default_value = (0.5, 0.5, 0.5, 1)
-    scene.world, scene.camera = world, camera
+    scene.world = world
     scene.view_settings.view_transform = "Standard"  # the picture's colours, not a film's
-    for obj in (camera, sun):
-        scene.collection.objects.link(obj)
+    scene.collection.objects.link(sun)
 
 
 def _show_colors() -> None:
