@@ -38,6 +38,9 @@ class Job:
     size: float = 1.0  # height of the exported mesh in metres
     allow_network: bool = False  # models may be fetched only when this is set
     dense: bool = False  # use the slow reference paths
+    code: str = (
+        ""  # a triplane.npy of the same model: the field is asked again, no picture and no network pass is needed
+    )
 
 
 @dataclass(frozen=True)

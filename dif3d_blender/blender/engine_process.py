@@ -14,7 +14,7 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from ..messages import Failure, Job, Progress, Result, from_line, to_line
@@ -36,16 +36,24 @@ class EngineProcess:
     The worker ends by itself when its standard input closes, so a parent that is killed leaves nothing behind.
     """
 
-    def __init__(self, python: str | Path, log_path: str | Path, worker: str | Path = WORKER):
+    def __init__(
+        self,
+        python: str | Path,
+        log_path: str | Path,
+        worker: str | Path = WORKER,
+        environment: Mapping[str, str] | None = None,
+    ):
         """
         Args:
             python: the interpreter that has the engine's packages.
             log_path: takes the engine's standard error and the tracebacks of failed jobs; created when missing.
             worker: the script that the interpreter runs.
+            environment: variables to set for it, besides those of this process.
         """
         self.python = Path(python)
         self.log_path = Path(log_path)
         self.worker = Path(worker)
+        self.environment = dict(environment or {})
         self._process: subprocess.Popen | None = None
         self._threads: list[threading.Thread] = []
         self._current: Job | None = None
@@ -170,7 +178,7 @@ class EngineProcess:
         if _size(self.log_path) > LOG_LIMIT:
             self.log_path.unlink()
         environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP")}
-        environment |= {"PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        environment |= {"PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"} | self.environment
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 [str(self.python), str(self.worker)],
