@@ -7,6 +7,7 @@ rendered here and one rendered by the original show the same thing pixel for pix
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -90,18 +91,49 @@ def get_spherical_cameras(
     """
     azimuth = torch.linspace(0.0, 360.0, n_views + 1)[:n_views] * math.pi / 180
     elevation = torch.full_like(azimuth, elevation_deg * math.pi / 180)
+    c2w = _looking_at_origin(azimuth, elevation, camera_distance)
+    focal = 0.5 * height / math.tan(0.5 * math.radians(fovy_deg))
+    return get_rays(get_ray_directions(height, width, focal), c2w, keepdim=True, normalize=True)
+
+
+@dataclass(frozen=True)
+class Camera:
+    """One camera that looks at the origin with z up. The defaults are the view that the published network expects."""
+
+    elevation_deg: float = 0.0  # above the xy plane, in (−90, 90)
+    azimuth_deg: float = 0.0  # from +x toward +y
+    distance: float = 1.9  # from the origin
+    fovy_deg: float = 40.0  # vertical field of view
+
+    @property
+    def camera_to_world(self) -> Tensor:
+        """The pose, [4, 4]: columns right, up, backward, position."""
+        azimuth = torch.tensor([math.radians(self.azimuth_deg)])
+        elevation = torch.tensor([math.radians(self.elevation_deg)])
+        return _looking_at_origin(azimuth, elevation, self.distance)[0]
+
+    def rays(self, height: int, width: int) -> tuple[Tensor, Tensor]:
+        """Origins and unit directions of the rays of a picture, both [height, width, 3]."""
+        focal = 0.5 * height / math.tan(0.5 * math.radians(self.fovy_deg))
+        origins, directions = get_rays(
+            get_ray_directions(height, width, focal), self.camera_to_world, keepdim=True, normalize=True
+        )
+        return origins.expand_as(directions), directions
+
+
+def _looking_at_origin(azimuth: Tensor, elevation: Tensor, distance: float) -> Tensor:
+    """Camera-to-world matrices [n, 4, 4] of cameras at azimuths and elevations [n], in radians."""
     toward_camera = torch.stack(
         [elevation.cos() * azimuth.cos(), elevation.cos() * azimuth.sin(), elevation.sin()], dim=-1
     )
     up = torch.tensor([0.0, 0.0, 1.0]).expand_as(toward_camera)
     right = F.normalize(torch.linalg.cross(-toward_camera, up), dim=-1)
     up = torch.linalg.cross(right, -toward_camera)
-    c2w = torch.zeros(n_views, 4, 4)
+    c2w = torch.zeros(len(azimuth), 4, 4)
     c2w[:, :3, :3] = torch.stack([right, up, toward_camera], dim=-1)
-    c2w[:, :3, 3] = toward_camera * camera_distance
+    c2w[:, :3, 3] = toward_camera * distance
     c2w[:, 3, 3] = 1.0
-    focal = 0.5 * height / math.tan(0.5 * math.radians(fovy_deg))
-    return get_rays(get_ray_directions(height, width, focal), c2w, keepdim=True, normalize=True)
+    return c2w
 
 
 def rays_intersect_bbox(

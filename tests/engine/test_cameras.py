@@ -5,7 +5,13 @@ import math
 import pytest
 import torch
 
-from dif3d_blender.engine.cameras import get_ray_directions, get_rays, get_spherical_cameras, rays_intersect_bbox
+from dif3d_blender.engine.cameras import (
+    Camera,
+    get_ray_directions,
+    get_rays,
+    get_spherical_cameras,
+    rays_intersect_bbox,
+)
 
 
 @pytest.mark.parametrize("views", [1, 2, 3, 4, 7])  # 3 is where a cross product without an axis goes wrong
@@ -84,3 +90,14 @@ def test_points_between_the_hits_lie_in_the_box():
         points = (rays_o + depth * rays_d)[hits]
         assert (points >= bounds[:, 0]).all()
         assert (points <= bounds[:, 1]).all()
+
+
+def test_one_camera_is_the_same_as_one_of_a_circle():
+    origins, directions = get_spherical_cameras(
+        4, elevation_deg=15, camera_distance=1.7, fovy_deg=35, height=6, width=8
+    )
+    camera = Camera(elevation_deg=15, azimuth_deg=90, distance=1.7, fovy_deg=35)
+    rays_o, rays_d = camera.rays(6, 8)
+    assert torch.equal(rays_o, origins[1])
+    assert torch.allclose(rays_d, directions[1])
+    assert torch.allclose(camera.camera_to_world[:3, 3].norm(), torch.tensor(1.7))
