@@ -1,0 +1,264 @@
+"""Pictures of many objects at once, and the labelled points that go with them.
+
+A picture is taken by a camera at azimuth 0 that looks at the origin, as the published network expects: the object is
+turned by a random yaw, raised to a random elevation, and moved and scaled until its outline is centred and its longest
+side fills `FILL` of the square, exactly as `foreground.frame_subject` frames a real picture. So wherever the picture
+shows the subject, the camera that took it is known up to its elevation and field of view: at distance
+`FRAME_HALF_WIDTH / tan(fov / 2)`.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from .shapes import ShapeBatch, compiled_measure, surface_color
+
+RADIUS = 0.87  # the box of the field is [-RADIUS, RADIUS]³
+FRAME_HALF_WIDTH = 1.9 * math.tan(math.radians(20.0))  # half width of the picture at the origin: distance 1.9, 40° wide
+FILL = 0.85  # longest side of the subject over the side of the picture
+GREY = 0.5  # the background that the network sees
+QUARTER = torch.tensor([[0.0, -1, 0], [1, 0, 0], [0, 0, 1]])  # a quarter turn about z
+
+
+@dataclass
+class Pose:
+    """Where the objects are and how they are seen, for `B` objects.
+
+    A point of the field frame is `scale · (turn @ object point) + shift`; the camera looks at the origin from
+    `distance`, raised by `elevation` (radians), azimuth 0.
+    """
+
+    turn: Tensor  # B, 3, 3
+    scale: Tensor  # B
+    shift: Tensor  # B, 3
+    elevation: Tensor  # B
+    fov: Tensor  # B, radians
+
+    @property
+    def distance(self) -> Tensor:
+        return FRAME_HALF_WIDTH / torch.tan(self.fov / 2)
+
+    def axes(self) -> tuple[Tensor, Tensor, Tensor]:
+        """Right, up and backward unit vectors of the camera in the field frame, each [B, 3]."""
+        zero, one = torch.zeros_like(self.elevation), torch.ones_like(self.elevation)
+        cos, sin = torch.cos(self.elevation), torch.sin(self.elevation)
+        return (
+            torch.stack([zero, one, zero], -1),
+            torch.stack([-sin, zero, cos], -1),
+            torch.stack([cos, zero, sin], -1),
+        )
+
+    def to_object(self, points: Tensor) -> Tensor:
+        """Points [B, N, 3] of the field frame in the object frame."""
+        return ((points - self.shift[:, None]) / self.scale[:, None, None]) @ self.turn
+
+
+def field_distance(points: Tensor, shapes: ShapeBatch, pose: Pose) -> Tensor:
+    """Signed distance [B, N] of field-frame points [B, N, 3], in the units of the field frame."""
+    return compiled_measure(pose.to_object(points), shapes.tensors) * pose.scale[:, None]
+
+
+def lattice(size: int, device) -> Tensor:
+    """Centres [size³, 3] of the cells of [-1, 1]³."""
+    line = (torch.arange(size, device=device) + 0.5) * (2 / size) - 1
+    return torch.stack(torch.meshgrid(line, line, line, indexing="ij"), -1).reshape(-1, 3)
+
+
+def frame(shapes: ShapeBatch, generator: torch.Generator, yaw_range: float = math.pi, cells: int = 28) -> Pose:
+    """Choose a view of each object at random and frame it: yaw ±yaw_range, elevation −10…40°, field of view 30…50°."""
+    tape = shapes.tensors
+    batch, device = len(shapes), tape["blend"].device
+
+    def uniform(low: float, high: float) -> Tensor:
+        return low + (high - low) * torch.rand(batch, generator=generator, device=device)
+
+    yaw = uniform(-yaw_range, yaw_range)
+    cos, sin, zero, one = torch.cos(yaw), torch.sin(yaw), torch.zeros(batch, device=device), torch.ones(batch, device=device)
+    turn = torch.stack([cos, -sin, zero, sin, cos, zero, zero, zero, one], -1).view(batch, 3, 3)
+    pose = Pose(turn, one, torch.zeros(batch, 3, device=device), torch.deg2rad(uniform(-10, 40)), torch.deg2rad(uniform(30, 50)))
+
+    # The cells that the object touches stand for it; their projection is centred and scaled, which converges in 4 rounds.
+    # What is seen end-on and deeper than the box would hold is turned by a quarter.
+    grid = lattice(cells, device)[None] * tape["extent"][:, None, None]
+    touched = compiled_measure(grid, tape) < (0.6 / cells) * tape["extent"][:, None]
+    points = grid @ turn.transpose(1, 2)
+    extents = points.abs().mul(touched[..., None]).amax(1)  # B, 3
+    deep = extents[:, 0] > 1.35 * extents[:, 1:].amax(1)
+    turn = torch.where(deep[:, None, None], QUARTER.to(device) @ turn, turn)
+    pose.turn, points = turn, grid @ turn.transpose(1, 2)
+    right, up, back = pose.axes()
+    far = torch.tensor(1e6, device=device)
+    half_fill = FILL * FRAME_HALF_WIDTH * uniform(0.97, 1.03)
+    u0, v0, w0 = ((points @ axis[:, :, None])[..., 0] for axis in (right, up, back))
+    scale, shift = one / tape["extent"], torch.zeros(batch, 3, device=device)
+
+    def middle(values: Tensor) -> tuple[Tensor, Tensor]:
+        low = torch.where(touched, values, far).amin(1)
+        high = torch.where(touched, values, -far).amax(1)
+        return (low + high) / 2, (high - low) / 2
+
+    for _ in range(4):
+        depth = pose.distance[:, None] - (w0 * scale[:, None] + shift[:, 2:])
+        perspective = pose.distance[:, None] / depth.clamp_min(0.2)
+        u_mid, u_half = middle((u0 * scale[:, None] + shift[:, :1]) * perspective)
+        v_mid, v_half = middle((v0 * scale[:, None] + shift[:, 1:2]) * perspective)
+        grow = half_fill / torch.maximum(u_half, v_half).clamp_min(1e-3)
+        w_mid, _ = middle(w0 * scale[:, None])
+        scale = scale * grow
+        shift = torch.stack([(shift[:, 0] - u_mid) * grow, (shift[:, 1] - v_mid) * grow, -w_mid * grow], -1)
+    pose.scale = scale
+    pose.shift = shift[:, :1] * right + shift[:, 1:2] * up + shift[:, 2:] * back
+    return pose
+
+
+def rays(pose: Pose, size: int) -> tuple[Tensor, Tensor]:
+    """Origins [B, 3] and unit directions [B, size², 3] of the pixels, row by row from the top left."""
+    device = pose.scale.device
+    line = (torch.arange(size, device=device) + 0.5) * (2 / size) - 1
+    v, u = torch.meshgrid(-line, line, indexing="ij")
+    right, up, back = pose.axes()
+    tan = torch.tan(pose.fov / 2)[:, None, None]
+    offsets = u.reshape(1, -1, 1) * right[:, None] + v.reshape(1, -1, 1) * up[:, None]
+    return back * pose.distance[:, None], F.normalize(offsets * tan - back[:, None], dim=-1)
+
+
+def orbit_rays(pose: Pose, size: int, azimuth: Tensor) -> tuple[Tensor, Tensor]:
+    """The rays of the same camera moved round the z axis by `azimuth` [B] radians."""
+    origin, direction = rays(pose, size)
+    cos, sin, zero = torch.cos(azimuth), torch.sin(azimuth), torch.zeros_like(azimuth)
+    turn = torch.stack([cos, sin, zero, -sin, cos, zero, zero, zero, zero + 1], -1).view(-1, 3, 3)
+    return (origin[:, None] @ turn)[:, 0], direction @ turn
+
+
+def trace(
+    shapes: ShapeBatch, pose: Pose, origin: Tensor, direction: Tensor, size: int, steps: int = 26
+) -> tuple[Tensor, Tensor]:
+    """Sphere-trace rays from origins [B, 3] along unit directions [B, N, 3], which are pixels of a picture `size` wide.
+
+    Returns hit points [B, N, 3] and coverage [B, N] in [0, 1]: soft at the outline, by the closest that a missing ray
+    comes to the surface, over the width of a pixel there.
+    """
+    reach = pose.scale * shapes.tensors["extent"] + pose.shift.norm(dim=-1)
+    start = (pose.distance - reach.clamp_max(1.5)).clamp_min(0.1)
+    t = start[:, None].expand(direction.shape[:2]).clone()
+    pixel = 2 * torch.tan(pose.fov / 2)[:, None] / size  # width of a pixel at unit distance
+    miss = torch.full_like(t, 1e3)
+    end = (pose.distance + reach.clamp_max(1.5))[:, None]
+    for _ in range(steps):
+        d = field_distance(origin[:, None] + t[..., None] * direction, shapes, pose)
+        miss = torch.minimum(miss, d / (pixel * t))
+        t = torch.where(t < end, t + d, t)
+    hit = origin[:, None] + t[..., None] * direction
+    coverage = torch.where(t < end, (miss < 0.05).float(), (0.5 - miss).clamp(0, 0.5))
+    return hit, coverage
+
+
+def normals(points: Tensor, shapes: ShapeBatch, pose: Pose, step: float = 4e-3) -> Tensor:
+    """Outward unit normals [B, N, 3] by the tetrahedron of differences (Quilez): four distances a point."""
+    corners = torch.tensor([[1.0, -1, -1], [-1, -1, 1], [-1, 1, -1], [1, 1, 1]], device=points.device)
+    near = points[:, :, None] + step * corners
+    batch, count = points.shape[:2]
+    d = field_distance(near.reshape(batch, -1, 3), shapes, pose).view(batch, count, 4, 1)
+    return F.normalize((d * corners).sum(2), dim=-1)
+
+
+def shade(albedo: Tensor, normal: Tensor, view: Tensor, gloss: Tensor, pose: Pose, generator: torch.Generator) -> Tensor:
+    """Light the surface: ambient light from above, one to three random lamps (soft to hard), a highlight. sRGB, [B, N, 3]."""
+    batch, device = len(albedo), albedo.device
+
+    def rand(*shape: int) -> Tensor:
+        return torch.rand(*shape, generator=generator, device=device)
+
+    ambient = 0.35 + 0.4 * rand(batch, 1, 1) + 0.15 * normal[..., 2:]
+    light = ambient * torch.ones_like(albedo)
+    highlight = torch.zeros_like(albedo)
+    right, up, back = pose.axes()
+    for _ in range(3):
+        side = 2 * rand(batch, 3, 1) - 1
+        lamp = F.normalize(side[:, 0] * right + (side[:, 1] * 0.7 + 0.5) * up + (0.3 + side[:, 2].abs()) * back, dim=-1)[:, None]
+        tint = 1 - 0.15 * rand(batch, 1, 3)
+        power = 0.6 * rand(batch, 1, 1).square()
+        wrap = 0.6 * rand(batch, 1, 1)  # 0: hard, 0.6: soft
+        cosine = (normal * lamp).sum(-1, keepdim=True)
+        light = light + power * tint * ((cosine + wrap) / (1 + wrap)).clamp_min(0)
+        half = F.normalize(lamp - view, dim=-1)
+        shine = 10 + 60 * rand(batch, 1, 1)
+        highlight = highlight + power * gloss[:, None, None] * (normal * half).sum(-1, keepdim=True).clamp_min(0).pow(shine)
+    return (albedo * light + highlight).clamp(0, 1)
+
+
+def degrade(picture: Tensor, coverage: Tensor, generator: torch.Generator) -> Tensor:
+    """What cameras and mattes do: exposure, blur, noise, a soft or eaten outline. [B, H, W, 3] on mid-grey, in [0, 1]."""
+    batch, device = len(picture), picture.device
+
+    def rand(*shape: int) -> Tensor:
+        return torch.rand(*shape, generator=generator, device=device)
+
+    gain = 0.8 + 0.4 * rand(batch, 1, 1, 1)
+    gamma = 0.8 + 0.45 * rand(batch, 1, 1, 1)
+    picture = (picture * gain).clamp(1e-4, 1).pow(gamma)
+    picture = picture + 0.02 * rand(batch, 1, 1, 1) * torch.randn(picture.shape, generator=generator, device=device)
+    alpha = coverage[..., None]
+    picture = picture.clamp(0, 1) * alpha + GREY * (1 - alpha)
+    soft = F.avg_pool2d(F.pad(picture.permute(0, 3, 1, 2), (1, 1, 1, 1), mode="replicate"), 3, 1).permute(0, 2, 3, 1)
+    amount = 0.7 * (rand(batch, 1, 1, 1) - 0.4).clamp_min(0)
+    return picture + (soft - picture) * amount
+
+
+@dataclass
+class Samples:
+    """What the trainer sees of `B` objects. Colours are sRGB in [0, 1], points in the field frame."""
+
+    pictures: Tensor  # B, S, S, 3 on mid-grey
+    masks: Tensor  # B, S, S, coverage of the clean picture
+    points: Tensor  # B, N, 3: uniform in the box, uniform in its middle, near the surface
+    inside: Tensor  # B, N, float 0 or 1
+    surface: Tensor  # B, M, 3, on the surface, seen or not
+    colors: Tensor  # B, M, 3
+    pose: Pose
+
+
+def make_samples(
+    shapes: ShapeBatch, generator: torch.Generator, picture_size: int, uniform_points: int, surface_points: int
+) -> Samples:
+    """Take a picture of every object and label points in its box."""
+    pose = frame(shapes, generator)
+    batch, device = len(shapes), pose.scale.device
+
+    origin, view = rays(pose, picture_size)
+    hit, coverage = trace(shapes, pose, origin, view, picture_size)
+    normal = normals(hit, shapes, pose)
+    albedo = surface_color(pose.to_object(hit), shapes.tensors)
+    picture = shade(albedo, normal, view, shapes.tensors["gloss"], pose, generator)
+    square = (batch, picture_size, picture_size)
+    masks = coverage.view(square)
+    pictures = degrade(picture.view(*square, 3), masks, generator)
+
+    cube = (2 * torch.rand(batch, uniform_points, 3, generator=generator, device=device) - 1) * RADIUS
+    cube[:, uniform_points // 2 :] *= torch.tensor([0.85, 0.7, 0.7], device=device)  # where the objects are
+    distance = field_distance(cube, shapes, pose)
+    # Points on the whole surface, hidden side too: the nearest of a fresh draw, walked down the distance twice.
+    draw = (2 * torch.rand(batch, 3 * surface_points, 3, generator=generator, device=device) - 1) * 0.8
+    near = field_distance(draw, shapes, pose).abs().topk(surface_points, dim=1, largest=False).indices
+    surface = torch.gather(draw, 1, near[..., None].expand(-1, -1, 3))
+    for _ in range(3):
+        step = field_distance(surface, shapes, pose)[..., None] * normals(surface, shapes, pose)
+        surface = (surface - step).clamp(-RADIUS, RADIUS)
+    spread = torch.where(torch.rand(batch, surface_points, 1, generator=generator, device=device) < 0.5, 0.06, 0.02)
+    close = surface + spread * torch.randn(surface.shape, generator=generator, device=device)
+    close = close.clamp(-RADIUS, RADIUS)
+    distance = torch.cat([distance, field_distance(close, shapes, pose)], 1)
+    return Samples(
+        pictures=pictures,
+        masks=masks,
+        points=torch.cat([cube, close], 1),
+        inside=(distance < 0).float(),
+        surface=surface,
+        colors=surface_color(pose.to_object(surface), shapes.tensors),
+        pose=pose,
+    )

@@ -1,0 +1,254 @@
+"""Train the embedded model on objects that it makes itself.
+
+    python scripts/train_embedded.py [--hours 1] [--state training/] [--release]
+
+Everything is made on the device as it goes: objects (`embedded_model/templates.py`), their pictures and their labelled
+points. The loss is on points: whether they are inside, and the colour at the surface; a last phase adds rendered rays, so
+that NeRF frames are clean. The run saves every few minutes and goes on from there when it is started again. `--release`
+writes the averaged weights at 16 bit into the extension. `--overfit 64` trains on 64 fixed objects instead, which must
+reach an IoU over 0.95: if it does not, the code is wrong, not the budget.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from safetensors.torch import save_file
+from torch import Tensor
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from embedded_model import metrics, network, pictures, templates  # noqa: E402
+from embedded_model.pictures import Samples  # noqa: E402
+from embedded_model.shapes import ShapeBatch  # noqa: E402
+
+from dif3d_blender.engine.tsr import TSR  # noqa: E402
+
+HELD_OUT_SEED = 1_000_000_007  # no training batch uses a seed this high
+UNIFORM_POINTS, SURFACE_POINTS = 768, 768
+RENDER_SHARE = 0.1  # of the budget, at the end
+RENDER_RAYS = 40
+
+
+def make_batch(seed: int, count: int, device: str, names=templates.SEEN, **points) -> tuple[ShapeBatch, Samples]:
+    """Objects and samples that depend on `seed` alone."""
+    rng = np.random.default_rng(seed)
+    shapes = ShapeBatch.pack([templates.make_shape(rng, names) for _ in range(count)], device)
+    generator = torch.Generator(device).manual_seed(seed)
+    sizes = {"uniform_points": UNIFORM_POINTS, "surface_points": SURFACE_POINTS} | points
+    with torch.no_grad():
+        return shapes, pictures.make_samples(shapes, generator, network.PICTURE, **sizes)
+
+
+def mirror(samples: Samples) -> Samples:
+    """The same batch seen in a mirror: a second look at each object for the price of none."""
+    flip = torch.tensor([1.0, -1.0, 1.0], device=samples.points.device)
+    return replace(
+        samples, pictures=samples.pictures.flip(2), points=samples.points * flip, surface=samples.surface * flip
+    )
+
+
+def point_loss(model: TSR, codes: Tensor, samples: Samples) -> dict[str, Tensor]:
+    """Cross-entropy of "inside" at the labelled points, and the colour's error at the surface."""
+    positions = torch.cat([samples.points, samples.surface], 1)
+    outputs = [model.renderer.query_triplane(model.decoder, p, c) for p, c in zip(positions, codes, strict=True)]
+    count = samples.points.shape[1]
+    raw = torch.stack([out["density"][:count, 0] for out in outputs])
+    color = torch.stack([out["color"][count:] for out in outputs])
+    return {
+        "inside": F.binary_cross_entropy_with_logits(network.inside_logit(raw), samples.inside),
+        "color": 0.5 * F.smooth_l1_loss(color, samples.colors, beta=0.1),
+    }
+
+
+def render_loss(model: TSR, codes: Tensor, shapes: ShapeBatch, samples: Samples, generator: torch.Generator) -> Tensor:
+    """Rays from cameras all round, rendered, against the object's unlit colour on white."""
+    device = codes.device
+    azimuth = 2 * torch.pi * torch.rand(len(codes), generator=generator, device=device)
+    origin, direction = pictures.orbit_rays(samples.pose, network.PICTURE, azimuth)
+    pick = torch.randint(direction.shape[1], (RENDER_RAYS,), generator=generator, device=device)
+    direction = direction[:, pick]
+    with torch.no_grad():
+        hit, coverage = pictures.trace(shapes, samples.pose, origin, direction, network.PICTURE)
+        color = pictures.surface_color(samples.pose.to_object(hit), shapes.tensors)
+        target = color * coverage[..., None] + 1 - coverage[..., None]
+    rendered = model.renderer(model.decoder, codes, origin[:, None].expand_as(direction), direction)
+    return F.smooth_l1_loss(rendered, target, beta=0.1)
+
+
+def evaluate(model: TSR, count: int, device: str, names=templates.SEEN, cells: int = 40) -> dict[str, float]:
+    """Mean IoU on `count` held-out objects, beside the baselines on the same objects."""
+    model.eval()
+    scores: dict[str, list[Tensor]] = {"model": [], "inflated silhouette": [], "mean shape": []}
+    training = [make_batch(seed, 32, device, names) for seed in range(8)]
+    mean = metrics.mean_shape(torch.cat([metrics.true_occupancy(s, b.pose, cells) for s, b in training]))
+    for start in range(0, count, 25):
+        shapes, batch = make_batch(HELD_OUT_SEED + start, min(25, count - start), device, names)
+        truth = metrics.true_occupancy(shapes, batch.pose, cells)
+        scores["model"].append(metrics.iou(truth, metrics.predicted_occupancy(model, batch.pictures, cells)))
+        scores["inflated silhouette"].append(metrics.iou(truth, metrics.inflated_silhouette(batch.masks, cells)))
+        scores["mean shape"].append(metrics.iou(truth, mean.expand_as(truth)))
+    return {name: torch.cat(values).mean().item() for name, values in scores.items()}
+
+
+class Run:
+    """One training run: the network, its average, the optimizer, and how far it is. Saved whole, resumed whole."""
+
+    def __init__(self, folder: Path, device: str, rate: float):
+        self.folder, self.device = folder, device
+        self.model = network.build(folder).to(device)
+        self.average = copy.deepcopy(self.model).requires_grad_(False)
+        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.02)
+        self.progress = {"steps": 0, "objects": 0, "seconds": 0.0}
+        self.path = folder / "state.pt"
+        if self.path.exists():
+            state = torch.load(self.path, map_location=device, weights_only=True)
+            self.model.load_state_dict(state["model"])
+            self.average.load_state_dict(state["average"])
+            self.optimizer.load_state_dict(state["optimizer"])
+            self.progress = state["progress"]
+            print(f"resumed from {self.path}: {self.progress}", flush=True)
+
+    def save(self) -> None:
+        state = {
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "progress": self.progress,
+        }
+        torch.save(state, self.path.with_suffix(".tmp"))
+        self.path.with_suffix(".tmp").replace(self.path)
+
+    @torch.no_grad()
+    def update_average(self) -> None:
+        keep = min(0.999, 1 - 1 / (10 + self.progress["steps"] / 5))
+        for mean, value in zip(self.average.parameters(), self.model.parameters(), strict=True):
+            mean.lerp_(value, 1 - keep)
+
+    def release(self, folder: Path) -> None:
+        """Write the averaged weights at 16 bit, with their settings, as a model folder."""
+        network.write_settings(folder)
+        tensors = {name: value.to(torch.bfloat16).contiguous() for name, value in self.average.state_dict().items()}
+        save_file(tensors, folder / "model.safetensors.tmp")
+        (folder / "model.safetensors.tmp").replace(folder / "model.safetensors")
+
+
+def learning_rate(rate: float, done: float, steps: int) -> float:
+    """Warm up over 300 steps, hold, then fall as a half cosine over the last 60% of the budget."""
+    fall = max(0.0, (done - 0.4) / 0.6)
+    return rate * min(1.0, (steps + 1) / 300) * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * min(1.0, fall))))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--hours", type=float, default=1.0, help="budget of the whole run, resumed parts included")
+    parser.add_argument("--state", type=Path, default=ROOT / "training", help="folder of the run's state and log")
+    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--save-minutes", type=float, default=4)
+    parser.add_argument("--overfit", type=int, default=0, metavar="N", help="train on N fixed objects, as a check")
+    parser.add_argument("--release", action="store_true", help="write the model into the extension at the end")
+    parser.add_argument("--evaluate", type=int, default=200, metavar="N", help="held-out objects of the last measurement")
+    options = parser.parse_args()
+
+    options.state.mkdir(parents=True, exist_ok=True)
+    run = Run(options.state, options.device, options.rate)
+    budget = options.hours * 3600
+    fixed = make_batch(0, options.overfit, options.device, uniform_points=8192, surface_points=8192) if options.overfit else None
+    log = (options.state / "log.jsonl").open("a", encoding="utf-8")
+    last_save = window_start = time.monotonic()
+    window_objects, sums = 0, {}
+    while run.progress["seconds"] < budget:
+        started = time.monotonic()
+        done, step = run.progress["seconds"] / budget, run.progress["steps"]
+        for group in run.optimizer.param_groups:
+            group["lr"] = learning_rate(options.rate, done, step)
+        if fixed:
+            shapes, batch = subset(fixed, options.batch, step)
+        else:
+            shapes, batch = make_batch(step + 1, options.batch, options.device)
+        run.model.train()
+        rendering = done > 1 - RENDER_SHARE and not fixed
+        if not rendering and step % 2 and not fixed:
+            batch = mirror(batch)
+        # bfloat16 for the transformers only: points and decoder stay float32, where small differences count.
+        with torch.autocast(options.device, torch.bfloat16):
+            codes = run.model(batch.pictures, options.device)
+        losses = point_loss(run.model, codes.float(), batch)
+        if rendering:
+            generator = torch.Generator(options.device).manual_seed(step)
+            losses["render"] = render_loss(run.model, codes.float(), shapes, batch, generator)
+        run.optimizer.zero_grad(set_to_none=True)
+        sum(losses.values()).backward()
+        torch.nn.utils.clip_grad_norm_(run.model.parameters(), 1.0)
+        run.optimizer.step()
+        run.update_average()
+
+        for name, value in losses.items():
+            sums[name] = sums.get(name, 0.0) + value.item()
+        window_objects += len(batch.pictures)
+        run.progress["steps"] += 1
+        run.progress["objects"] += len(batch.pictures)
+        run.progress["seconds"] += time.monotonic() - started
+        if run.progress["steps"] % 50 == 0:
+            rate = window_objects / (time.monotonic() - window_start)
+            line = {k: round(v / 50, 4) for k, v in sums.items()} | {"objects/s": round(rate, 1)} | run.progress
+            print(json.dumps(line), file=log, flush=True)
+            print(line, flush=True)
+            sums, window_objects, window_start = {}, 0, time.monotonic()
+        if time.monotonic() - last_save > 60 * options.save_minutes:
+            run.save()
+            line = {"held-out": overfit_iou(run, fixed) if fixed else evaluate(run.average, 50, options.device)} | run.progress
+            print(json.dumps(line), file=log, flush=True)
+            print(line, flush=True)
+            last_save = window_start = time.monotonic()
+    run.save()
+    if fixed:
+        print("IoU on the training objects, fresh points:", overfit_iou(run, fixed))
+        return
+    if options.release:
+        run.release(ROOT / "dif3d_blender" / "engine" / "embedded")
+    for label, names in (("seen templates", templates.SEEN), ("left-out templates", templates.HELD_OUT)):
+        result = evaluate(run.average, options.evaluate, options.device, names)
+        print(json.dumps({"final": label} | result), file=log, flush=True)
+        print(label, result, flush=True)
+
+
+def subset(fixed: tuple[ShapeBatch, Samples], count: int, step: int) -> tuple[ShapeBatch, Samples]:
+    """`count` of the fixed objects, each with a fresh draw of its points."""
+    shapes, samples = fixed
+    generator = torch.Generator().manual_seed(step)
+    objects = torch.randperm(len(samples.pictures), generator=generator)[:count]
+    points = torch.randperm(samples.points.shape[1], generator=generator)[: UNIFORM_POINTS + SURFACE_POINTS]
+    surface = torch.randperm(samples.surface.shape[1], generator=generator)[:SURFACE_POINTS]
+    return shapes, replace(
+        samples,
+        pictures=samples.pictures[objects],
+        masks=samples.masks[objects],
+        points=samples.points[objects][:, points],
+        inside=samples.inside[objects][:, points],
+        surface=samples.surface[objects][:, surface],
+        colors=samples.colors[objects][:, surface],
+    )
+
+
+def overfit_iou(run: Run, fixed: tuple[ShapeBatch, Samples]) -> float:
+    shapes, samples = fixed
+    run.average.eval()
+    truth = metrics.true_occupancy(shapes, samples.pose, 40)
+    return metrics.iou(truth, metrics.predicted_occupancy(run.average, samples.pictures, 40)).mean().item()
+
+
+if __name__ == "__main__":
+    main()
