@@ -3,3 +3,21 @@
 Importing this package imports nothing of Blender: `engine_process` and `environment` are plain Python that the scripts
 use too, and the rest is loaded by `register()`.
 """
+
+EXTENSION = __package__.rpartition(".")[0]  # the name under which Blender knows the extension
+
+
+def register() -> None:
+    """Make the extension's classes known to Blender."""
+    from . import handlers, operators, panels, preferences, properties, setup_operators
+
+    for module in (properties, preferences, operators, setup_operators, panels, handlers):
+        module.register()
+
+
+def unregister() -> None:
+    """End the engine and everything else that runs, and take the classes back."""
+    from . import handlers, operators, panels, preferences, properties, setup_operators
+
+    for module in (handlers, panels, setup_operators, operators, preferences, properties):
+        module.unregister()

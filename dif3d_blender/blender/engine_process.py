@@ -85,6 +85,11 @@ class EngineProcess:
     def busy(self) -> bool:
         return self._current is not None or bool(self._waiting)
 
+    @property
+    def ending(self) -> bool:
+        """Whether a process that was cancelled or released may still be alive."""
+        return any(thread.is_alive() for thread in self._threads if thread.name.endswith(_end.__name__))
+
     def submit(self, job: Job) -> None:
         """Queue `job`; it starts at once where the engine is free. Never blocks on the engine's work."""
         with self._lock:
@@ -191,7 +196,7 @@ class EngineProcess:
         self._in_thread(self._read, self._process)
 
     def _in_thread(self, function: Callable, *args) -> None:
-        thread = threading.Thread(target=function, args=args, name=f"dif3d-engine {function.__name__}", daemon=True)
+        thread = threading.Thread(target=function, args=args, name=f"dif3d-engine{function.__name__}", daemon=True)
         self._threads = [t for t in self._threads if t.is_alive()] + [thread]
         thread.start()
 

@@ -36,18 +36,18 @@ Report = Callable[[str, float], None]  # what is being done, in words; fraction 
 
 
 class Stopped(DIF3DError):
-    """The installation was cancelled."""
+    """The installation or download was cancelled."""
 
 
 class Stopper:
-    """A hand on an installation that runs in another thread."""
+    """A hand on an installation or download that runs in another thread."""
 
     def __init__(self) -> None:
         self.stopped = False
         self._process: subprocess.Popen | None = None
 
     def stop(self) -> None:
-        """End what runs; the installation raises `Stopped`. What was downloaded so far is used by the next one."""
+        """End what runs, which then raises `Stopped`. What was downloaded so far is used by the next attempt."""
         self.stopped = True
         if self._process is not None:
             end_group(self._process, force=True)
@@ -59,7 +59,7 @@ class Stopper:
 
     def check(self) -> None:
         if self.stopped:
-            raise Stopped("The installation was cancelled. Installing again goes on where it stopped.")
+            raise Stopped("Cancelled. Trying again goes on where it stopped.")
 
 
 def python_in(folder: str | Path) -> Path:
@@ -69,7 +69,7 @@ def python_in(folder: str | Path) -> Path:
 
 def is_ready(folder: str | Path, requirements: str | Path, extra: Sequence[str] = ()) -> bool:
     """Whether `create_environment` finished there for these very requirements, and its interpreter still exists."""
-    return _read_stamp(folder).get("requirements") == _digest(requirements, extra) and python_in(folder).exists()
+    return read_stamp(folder).get("requirements") == _digest(requirements, extra) and python_in(folder).exists()
 
 
 def create_environment(
@@ -122,7 +122,7 @@ def create_environment(
                 raise DIF3DError(
                     f"Installed, but still missing: {', '.join(missing)}. Remove the engine and try again."
                 )
-            stamp = {"requirements": _digest(requirements, extra), "torch": build, "python": _dots(version)}
+            stamp = {"requirements": _digest(requirements, extra), "torch": build, "bytes": size_on_disk(folder)}
             temporary = folder / (STAMP + ".tmp")
             temporary.write_text(json.dumps(stamp), encoding="utf-8")
             temporary.replace(folder / STAMP)
@@ -522,7 +522,8 @@ def _digest(requirements: str | Path, extra: Sequence[str]) -> str:
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 
-def _read_stamp(folder: str | Path) -> dict:
+def read_stamp(folder: str | Path) -> dict:
+    """What was installed there: digest of the requirements, torch's build, bytes on disk. Empty where nothing was."""
     try:
         return json.loads((Path(folder) / STAMP).read_text(encoding="utf-8"))
     except (OSError, ValueError):

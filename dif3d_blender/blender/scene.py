@@ -89,6 +89,17 @@ def add_result(
     return collection
 
 
+def renew(obj: bpy.types.Object, result: Result, size: float) -> None:
+    """Put the mesh of `result` in place of the one that `obj` has; its place, materials and modifiers stay.
+
+    Raises:
+        DIF3DError: an array is missing, is damaged, or does not fit the others; the object is as it was.
+    """
+    arrays = load_arrays(result)
+    fill_mesh(obj.data, arrays, Placement.of(arrays["vertices"], size))
+    obj[OUTPUT], obj[SIZE] = result.output, size
+
+
 def load_arrays(result: Result) -> dict[str, np.ndarray]:
     """Return the arrays that `result` names, memory-mapped and checked against each other.
 

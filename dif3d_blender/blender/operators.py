@@ -1,0 +1,412 @@
+"""What the panel's buttons do; from Python as `bpy.ops.dif3d.*`."""
+
+from pathlib import Path
+
+import bpy
+import numpy as np
+from bpy.props import BoolProperty, EnumProperty, StringProperty
+
+from ..engine.errors import DIF3DError
+from ..messages import Job
+from . import environment, handlers, paths, picture, preferences, properties, scene
+from .jobs import Task
+from .preferences import draw_text
+
+_HIDDEN = {"HIDDEN", "SKIP_SAVE"}
+
+
+class _Operator(bpy.types.Operator):
+    """Turns our errors into reports. Subclasses implement `run`, which returns nothing."""
+
+    bl_options = set()  # noqa: RUF012  Blender wants a set; what changes the file does so later, as an undo step of its own
+
+    def execute(self, context):
+        try:
+            self.run(context)
+        except DIF3DError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        return {"FINISHED"}
+
+
+def _engine_is_there(cls) -> bool:
+    """For `poll`: whether the engine can be started; says why not."""
+    try:
+        preferences.engine_python()
+    except DIF3DError as error:
+        cls.poll_message_set(str(error))
+        return False
+    return True
+
+
+def _submit(operator: bpy.types.Operator, task: Task) -> None:
+    """Queue a task; without a window, run it to its end."""
+    jobs = handlers.jobs
+    jobs.idle_limit = preferences.get().idle_minutes * 60.0
+    jobs.submit(task, preferences.engine_python(), paths.log_path(), preferences.engine_variables())
+    if not bpy.app.background:
+        handlers.wake()
+        return
+    jobs.run_to_the_end()
+    if task.state != "done":
+        raise DIF3DError(task.message)
+    operator.report({"INFO"}, f"{task.name}: {', '.join(task.objects)} in {task.took:.1f} s")
+
+
+def _new_task(context, job: Job, name: str, **more) -> Task:
+    return Task(job, name, context.scene.name, bpy.data.filepath, handlers.jobs.session, **more)
+
+
+class DIF3D_OT_generate(_Operator, properties.JobSettings):
+    """Make a 3D model from a picture, beside Blender: keep working, it appears when it is done"""
+
+    bl_idname = "dif3d.generate"
+    bl_label = "Generate from Image"
+
+    filepath: StringProperty(
+        name="Picture",
+        description="The picture; empty takes the one that the panel shows",
+        subtype="FILE_PATH",
+        options={"SKIP_SAVE"},
+    )
+    image: StringProperty(
+        name="Image",
+        description="Name of an image of this .blend, instead of a file",
+        options={"SKIP_SAVE"},
+    )
+    filter_image: BoolProperty(default=True, options=_HIDDEN)
+    filter_folder: BoolProperty(default=True, options=_HIDDEN)
+
+    @classmethod
+    def poll(cls, context):
+        return _engine_is_there(cls)
+
+    def invoke(self, context, _event):
+        settings = context.scene.dif3d
+        chosen = settings.image if settings.source == "image" else settings.filepath
+        if self.filepath or self.image or chosen:
+            return self.execute(context)
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def run(self, context):
+        settings = context.scene.dif3d
+        image = bpy.data.images.get(self.image) if self.image else None
+        if self.image and image is None:
+            raise DIF3DError(f"There is no image {self.image!r} in this file.")
+        if image is None and not self.filepath and settings.source == "image":
+            image = settings.image
+            if image is None:
+                raise DIF3DError("Choose an image first.")
+        name = Path(image.name if image else self.filepath or settings.filepath).stem
+        path = None if image else picture.from_file(self.filepath or settings.filepath)
+        model, chosen = preferences.model_name(), self.chosen(settings)
+        if not (chosen["make_mesh"] or chosen["make_gaussians"] or chosen["make_frames"]):
+            raise DIF3DError("Nothing to make: switch on mesh, Gaussians or frames.")
+        output = paths.new_output_folder(name, preferences.get().output)
+        try:
+            path = path or picture.from_image(image, output)
+        except DIF3DError:
+            output.rmdir()
+            raise
+        job = Job(
+            picture=str(path),
+            output=str(output),
+            id=handlers.jobs.new_id(),
+            model=model,
+            gaussians=chosen["make_gaussians"],
+            frames=chosen["frame_count"] if chosen["make_frames"] else 0,
+            texture=int(chosen["texture_size"]) if chosen["make_texture"] else 0,
+            allow_network=bpy.app.online_access,
+            **{key: chosen[key] for key in chosen if key in Job.__dataclass_fields__},
+        )
+        _submit(self, _new_task(context, job, name, make_mesh=chosen["make_mesh"]))
+        if self.filepath and not bpy.app.background:
+            settings.filepath = self.filepath
+
+    def chosen(self, settings) -> dict:
+        """The settings of this call: those given, for the rest those of the scene."""
+        given = {name for name in properties.SETTINGS if self.properties.is_property_set(name)}
+        values = {name: getattr(self if name in given else settings, name) for name in properties.SETTINGS}
+        if "quality" in given:
+            resolution, precision = properties.PRESETS[self.quality]
+            values |= {"resolution": resolution} if "resolution" not in given else {}
+            values |= {"precision": precision} if "precision" not in given else {}
+        return values
+
+
+class _OnResult(_Operator, properties.JobSettings):
+    """Base of what is done with an earlier result: its triplane is asked again, without a network pass."""
+
+    @classmethod
+    def poll(cls, context):
+        obj = context.object
+        if obj is None or obj.type != "MESH" or scene.OUTPUT not in obj:
+            cls.poll_message_set("Select a mesh that Generate from Image made.")
+            return False
+        if not has_code(obj):
+            cls.poll_message_set(
+                "The result's triplane is not in this file, and its folder is gone. Generate it again."
+            )
+            return False
+        return _engine_is_there(cls)
+
+    def job(self, context, name: str, **settings) -> Job:
+        """A job on the triplane of the active object."""
+        obj = context.object
+        output = paths.new_output_folder(name, preferences.get().output)
+        return Job(
+            picture="",
+            output=str(output),
+            id=handlers.jobs.new_id(),
+            model=obj.get(scene.MODEL) or preferences.model_name(),
+            code=str(write_code(obj, output)),
+            device=context.scene.dif3d.device,
+            chunk_size=context.scene.dif3d.chunk_size,
+            gaussians=False,
+            **settings,
+        )
+
+    def value(self, context, name: str):
+        return getattr(self if self.properties.is_property_set(name) else context.scene.dif3d, name)
+
+
+class DIF3D_OT_remesh(_OnResult):
+    """Make the mesh of the selected result anew with the resolution, threshold and face limit of the panel"""
+
+    bl_idname = "dif3d.remesh"
+    bl_label = "Re-mesh"
+
+    def run(self, context):
+        obj = context.object
+        wanted = {name: self.value(context, name) for name in ("resolution", "threshold", "face_limit")}
+        size = self.size if self.properties.is_property_set("size") else obj[scene.SIZE]
+        job = self.job(context, obj.name, frames=0, size=size, **wanted)
+        _submit(self, _new_task(context, job, obj.name, target=obj.name))
+
+
+class DIF3D_OT_frames(_OnResult):
+    """Render a turntable of the selected result with the engine's own renderer, as pictures and as a video"""
+
+    bl_idname = "dif3d.frames"
+    bl_label = "Render Frames"
+
+    def run(self, context):
+        obj = context.object
+        count, size = self.value(context, "frame_count"), self.value(context, "frame_size")
+        job = self.job(context, f"{obj.name}-frames", frames=count, frame_size=size, resolution=32)
+        _submit(self, _new_task(context, job, f"{obj.name} frames", make_mesh=False))
+
+
+def has_code(obj: bpy.types.Object) -> bool:
+    """Whether the triplane of a result is in the file or still in its folder."""
+    return scene.CODE in obj.data or _code_on_disk(obj).exists()
+
+
+def write_code(obj: bpy.types.Object, output: Path) -> Path:
+    """The path of a file with the triplane of a result; where only the .blend has it, it is written into `output`."""
+    path = _code_on_disk(obj)
+    if path.exists():
+        return path
+    path = output / "arrays" / "triplane.npy"
+    path.parent.mkdir(parents=True)
+    code = np.frombuffer(obj.data[scene.CODE], np.float16).reshape(obj.data[scene.CODE_SHAPE])
+    np.save(path, code, allow_pickle=False)
+    return path
+
+
+def _code_on_disk(obj: bpy.types.Object) -> Path:
+    return Path(obj[scene.OUTPUT]) / "arrays" / "triplane.npy"
+
+
+class DIF3D_OT_cancel(_Operator):
+    """Stop the engine's work and throw away what it has so far"""
+
+    bl_idname = "dif3d.cancel"
+    bl_label = "Cancel"
+
+    id: StringProperty(description="Number of the job; empty cancels all", options={"SKIP_SAVE"})
+
+    @classmethod
+    def poll(cls, context):
+        if not handlers.jobs.busy:
+            cls.poll_message_set("Nothing is running.")
+        return handlers.jobs.busy
+
+    def run(self, context):
+        handlers.jobs.cancel(self.id or None)
+
+
+class DIF3D_OT_import_kept(_Operator):
+    """Add a result to this file that was finished after its own file was closed"""
+
+    bl_idname = "dif3d.import_kept"
+    bl_label = "Add to This File"
+
+    id: StringProperty(description="Number of the job", options={"SKIP_SAVE"})
+
+    def run(self, context):
+        task = next((task for task in handlers.jobs.tasks if task.job.id == self.id and task.state == "kept"), None)
+        if task is None:
+            raise DIF3DError("That result is not waiting any more.")
+        handlers.jobs.import_kept(task)
+        if task.state != "done":
+            raise DIF3DError(task.message)
+
+
+class DIF3D_OT_dismiss(_Operator):
+    """Do not show this message any more"""
+
+    bl_idname = "dif3d.dismiss"
+    bl_label = "Dismiss"
+
+    id: StringProperty(description="Number of the job", options={"SKIP_SAVE"})
+
+    def run(self, context):
+        jobs = handlers.jobs
+        jobs.tasks = [task for task in jobs.tasks if task.active or task.job.id != self.id]
+
+
+class DIF3D_OT_set_picture(_Operator):
+    """Take a picture from disk for Generate from Image"""
+
+    bl_idname = "dif3d.set_picture"
+    bl_label = "Generate 3D Model from Picture"
+
+    filepath: StringProperty(name="Picture", subtype="FILE_PATH", options={"SKIP_SAVE"})
+    filter_image: BoolProperty(default=True, options=_HIDDEN)
+    filter_folder: BoolProperty(default=True, options=_HIDDEN)
+
+    def invoke(self, context, _event):
+        if self.filepath:
+            return self.execute(context)
+        context.window_manager.fileselect_add(self)
+        return {"RUNNING_MODAL"}
+
+    def run(self, context):
+        context.scene.dif3d.filepath = str(picture.from_file(self.filepath))
+        show_panel(context)
+
+
+class DIF3D_OT_paste_picture(_Operator):
+    """Take the picture on the clipboard: an image, or the path of a file"""
+
+    bl_idname = "dif3d.paste_picture"
+    bl_label = "Paste Picture"
+
+    def run(self, context):
+        text = context.window_manager.clipboard.strip().strip('"').removeprefix("file://")
+        if text and "\n" not in text and len(text) < 4096 and Path(text).is_file():
+            context.scene.dif3d.filepath = text
+            return
+        before = set(bpy.data.images)
+        try:
+            bpy.ops.image.clipboard_paste()
+        except RuntimeError as error:  # Blender's own report: nothing there, or not on this system
+            raise DIF3DError("There is no picture on the clipboard.") from error
+        pasted = [image for image in bpy.data.images if image not in before]
+        if not pasted:
+            raise DIF3DError("There is no picture on the clipboard.")
+        context.scene.dif3d.image = pasted[0]
+
+
+class DIF3D_OT_open_folder(_Operator):
+    """Open the folder of a result"""
+
+    bl_idname = "dif3d.open_folder"
+    bl_label = "Open Folder"
+
+    folder: StringProperty(description="The folder", subtype="DIR_PATH", options={"SKIP_SAVE"})
+
+    def run(self, context):
+        if not Path(self.folder).is_dir():
+            raise DIF3DError(f"{self.folder} is gone.")
+        bpy.ops.wm.path_open(filepath=self.folder)
+
+
+class DIF3D_OT_show_log(_Operator):
+    """Show the last lines of the log"""
+
+    bl_idname = "dif3d.show_log"
+    bl_label = "Show Log"
+
+    which: EnumProperty(
+        items=(("engine", "Engine", "What the engine wrote"), ("installation", "Installation", "What pip wrote")),
+        options={"SKIP_SAVE"},
+    )
+
+    def invoke(self, context, _event):
+        return context.window_manager.invoke_popup(self, width=900)
+
+    def run(self, context):
+        print(self.text())
+
+    def path(self) -> Path:
+        return paths.log_path() if self.which == "engine" else paths.environment_folder() / environment.LOG
+
+    def text(self) -> str:
+        failed = handlers.jobs.last
+        if self.which == "engine" and failed is not None and failed.log:
+            return failed.log
+        path = self.path()
+        return path.read_text(encoding="utf-8", errors="replace") if path.exists() else "The log is empty."
+
+    def draw(self, context):
+        lines = self.text().splitlines()[-30:]
+        column = self.layout.column(align=True)
+        column.scale_y = 0.7
+        for line in lines:
+            draw_text(column, line or " ", width=140)
+        self.layout.label(text=str(self.path()), icon="TEXT")
+
+
+class DIF3D_FH_picture(bpy.types.FileHandler):
+    """Pictures dropped into the 3D view"""
+
+    bl_idname = "DIF3D_FH_picture"
+    bl_label = "Generate 3D Model"
+    bl_import_operator = DIF3D_OT_set_picture.bl_idname
+    bl_file_extensions = ";".join(picture.SUFFIXES)
+
+    @classmethod
+    def poll_drop(cls, context):
+        return context.area is not None and context.area.type == "VIEW_3D"
+
+
+def show_panel(context) -> None:
+    """Open the sidebar of the 3D view at our panel."""
+    area = context.area
+    if area is None or area.type != "VIEW_3D":
+        return
+    area.spaces.active.show_region_ui = True
+    for region in area.regions:
+        if region.type == "UI":
+            try:
+                region.active_panel_category = "DIF3D"
+            except (AttributeError, TypeError):  # read-only, or not drawn yet
+                return
+
+
+_classes = (
+    DIF3D_OT_generate,
+    DIF3D_OT_remesh,
+    DIF3D_OT_frames,
+    DIF3D_OT_cancel,
+    DIF3D_OT_import_kept,
+    DIF3D_OT_dismiss,
+    DIF3D_OT_set_picture,
+    DIF3D_OT_paste_picture,
+    DIF3D_OT_open_folder,
+    DIF3D_OT_show_log,
+    DIF3D_FH_picture,
+)
+
+
+def register() -> None:
+    for cls in _classes:
+        bpy.utils.register_class(cls)
+
+
+def unregister() -> None:
+    for cls in reversed(_classes):
+        bpy.utils.unregister_class(cls)
