@@ -1,6 +1,7 @@
 """What makes the jobs go on while the artist works: a timer, and Blender's news about files and its own end."""
 
 import atexit
+import time
 
 import bpy
 from bpy.app.handlers import persistent
@@ -10,12 +11,14 @@ from .background import Background
 from .jobs import Jobs
 
 BUSY, WARM = 0.1, 2.0  # seconds between two looks: while something runs, and while only an idle engine must be watched
+DRAW = 0.3  # seconds between two drawings of the panel while something runs: drawing is what costs
 
 jobs = Jobs()
 installation = Background("installation")
 download = Background("download")
 inspection = Background("inspection")
 _background = (installation, download, inspection)
+_drawn = 0.0  # time.monotonic() of the last drawing
 
 
 def wake() -> None:
@@ -25,9 +28,12 @@ def wake() -> None:
 
 
 def _tick() -> float | None:
+    global _drawn
     jobs.tick()
     if jobs.busy or any(task.running for task in _background):
-        _redraw()
+        if time.monotonic() - _drawn > DRAW:
+            _drawn = time.monotonic()
+            _redraw()
         return BUSY
     _redraw()
     return WARM if jobs.warm else None

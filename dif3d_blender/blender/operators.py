@@ -1,5 +1,6 @@
 """What the panel's buttons do; from Python as `bpy.ops.dif3d.*`."""
 
+import textwrap
 from pathlib import Path
 
 import bpy
@@ -10,7 +11,6 @@ from ..engine.errors import DIF3DError
 from ..messages import Job
 from . import environment, handlers, paths, picture, preferences, properties, scene
 from .jobs import Task
-from .preferences import draw_text
 
 _HIDDEN = {"HIDDEN", "SKIP_SAVE"}
 
@@ -352,11 +352,11 @@ class DIF3D_OT_show_log(_Operator):
         return path.read_text(encoding="utf-8", errors="replace") if path.exists() else "The log is empty."
 
     def draw(self, context):
-        lines = self.text().splitlines()[-30:]
         column = self.layout.column(align=True)
         column.scale_y = 0.7
-        for line in lines:
-            draw_text(column, line or " ", width=140)
+        for line in self.text().splitlines()[-30:]:
+            for part in textwrap.wrap(line, 140) or [""]:
+                column.label(text=part)
         self.layout.label(text=str(self.path()), icon="TEXT")
 
 

@@ -5,8 +5,6 @@ import bpy
 from . import EXTENSION, handlers, jobs, picture, preferences, scene
 from .preferences import draw_text
 
-_WIDTH = 42  # characters that fit into the sidebar as it opens
-
 
 class _Panel:
     bl_space_type = "VIEW_3D"
@@ -95,14 +93,14 @@ class DIF3D_PT_result(_Panel, bpy.types.Panel):
 def _draw_setup(layout, message: str) -> None:
     """What is shown in place of jobs while the engine cannot be started."""
     box = layout.box()
-    draw_text(box, message, "ERROR", _WIDTH)
+    draw_text(box, message, "ERROR")
     installation = handlers.installation
     if installation.running:
-        box.progress(factor=installation.fraction, text=installation.stage[:_WIDTH])
+        box.progress(factor=installation.fraction, text=installation.stage[:42])
         box.operator("dif3d.cancel_installation", icon="CANCEL")
     else:
         if installation.error:
-            draw_text(box, installation.error, "ERROR", _WIDTH)
+            draw_text(box, installation.error, "ERROR")
         box.operator("dif3d.install_engine", icon="IMPORT")
     box.operator("preferences.addon_show", text="Open Preferences", icon="PREFERENCES").module = EXTENSION
 
@@ -129,14 +127,14 @@ def _draw_ended(box, task: jobs.Task) -> None:
     row.label(text=f"{task.name}: {words.get(task.state, 'failed')}", icon=icon)
     row.operator("dif3d.dismiss", text="", icon="X", emboss=False).id = task.job.id
     if task.state in ("failed", "kept"):
-        draw_text(box, task.message, width=_WIDTH)
+        draw_text(box, task.message)
     if task.state == "failed":
         box.operator("dif3d.show_log", icon="TEXT").which = "engine"
     elif task.state == "kept":
         box.operator("dif3d.import_kept", icon="IMPORT").id = task.job.id
     if task.result is not None:
         for line in summary(task.result.report):
-            draw_text(box, line, "DOT", _WIDTH)
+            draw_text(box, line, "DOT")
         box.operator("dif3d.open_folder", icon="FILE_FOLDER").folder = task.job.output
 
 

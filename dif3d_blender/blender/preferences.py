@@ -200,12 +200,14 @@ def _draw_models(box) -> None:
         draw_text(box, download.error, "ERROR")
 
 
-def draw_text(layout, text: str, icon: str = "NONE", width: int = 70) -> None:
-    """Write a long text as several labels; Blender's labels do not wrap."""
+def draw_text(layout, text: str, icon: str = "NONE") -> None:
+    """Write a long text as several labels that fit into the region; Blender's labels do not wrap."""
+    width = bpy.context.region.width / bpy.context.preferences.system.ui_scale
+    letters = (width - (60 if icon == "NONE" else 90)) / 6.2  # average width of a letter of Blender's font, in points
     column = layout.column(align=True)
     column.scale_y = 0.8
-    for number, line in enumerate(textwrap.wrap(text, width)):
-        column.label(text=line, icon=icon if number == 0 else "BLANK1")
+    for number, line in enumerate(textwrap.wrap(text, max(20, int(letters))) or [""]):
+        column.label(text=line, icon=icon if number == 0 or icon == "NONE" else "BLANK1")
 
 
 def register() -> None:

@@ -73,7 +73,7 @@ class JobSettings:
     )
     threshold: FloatProperty(
         name="Threshold",
-        description="Density at the surface. Lower makes the object thicker and keeps thin parts, higher does the reverse",
+        description="Density at the surface. Lower makes the object thicker and keeps thin parts; higher: leaner",
         default=Job.threshold,
         min=0.01,
         soft_min=1,

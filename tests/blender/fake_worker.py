@@ -96,6 +96,10 @@ def work(job):
         subprocess.Popen([sys.executable, "-c", "import time; time.sleep(30)"])
     send(Progress(job.id, "Thinking", 0.4, "half way"))
     time.sleep(30 if behaviour in ("slow", "stubborn", "child") else 0.05)
+    if behaviour == "busy":
+        for step in range(100):
+            send(Progress(job.id, "Working", 0.4 + step / 250))
+            time.sleep(0.02)
     if behaviour == "fail":
         send(Failure(job.id, "Thinking", "The picture is empty. Choose another one."))
     elif behaviour == "bug":
