@@ -41,6 +41,31 @@ class CutOut:
     note: str
 
 
+@dataclass(frozen=True)
+class Subject:
+    """A picture's subject, cut out and framed: what the network, the depth and the texture are made from.
+
+    Attributes:
+        image: RGBA square with straight alpha.
+        picture: the same on mid-grey, float32 [H, W, 3], sRGB in [0, 1].
+        mask: its alpha, float32 [H, W] in [0, 1].
+        method, note: as in `CutOut`.
+    """
+
+    image: Image.Image
+    picture: np.ndarray
+    mask: np.ndarray
+    method: str
+    note: str
+
+
+def load_subject(path: Path | str, method: str = "auto", ratio: float = 0.85, allow_network: bool = False) -> Subject:
+    """Open, cut out and frame: `open_picture`, `cut_out`, `resize_foreground`, `on_grey`, which see."""
+    cut = cut_out(open_picture(path), method, allow_network)
+    framed = resize_foreground(cut.image, ratio)
+    return Subject(framed, *on_grey(framed), cut.method, cut.note)
+
+
 # ----------------------------------------------------------------------------------------------------------- opening
 
 
