@@ -16,7 +16,9 @@ from .shapes import ShapeBatch
 def iou(first: Tensor, second: Tensor) -> Tensor:
     """Intersection over union of boolean occupancies [B, N]: [B]. Two empty ones are equal: 1."""
     union = (first | second).sum(1)
-    return torch.where(union > 0, (first & second).sum(1) / union.clamp_min(1), torch.ones_like(union, dtype=torch.float))
+    return torch.where(
+        union > 0, (first & second).sum(1) / union.clamp_min(1), torch.ones_like(union, dtype=torch.float)
+    )
 
 
 def true_occupancy(shapes: ShapeBatch, pose: Pose, cells: int) -> Tensor:
@@ -38,8 +40,8 @@ def predicted_occupancy(model: TSR, pictures: Tensor, cells: int) -> Tensor:
 def inflated_silhouette(masks: Tensor, cells: int) -> Tensor:
     """The silhouette blown up to its own width: every horizontal run of mask pixels becomes a disc. bool [B, cells³].
 
-    Masks [B, S, S] are coverage in [0, 1], seen level from azimuth 0 as the frame of a picture defines (no perspective).
-    It is right for whatever was turned on a lathe, and a strong guess for the rest.
+    Masks [B, S, S] are coverage in [0, 1], seen level from azimuth 0 as the frame of a picture defines (no
+    perspective). It is right for whatever was turned on a lathe, and a strong guess for the rest.
     """
     batch, size, _ = masks.shape
     solid = masks > 0.5
@@ -60,7 +62,7 @@ def inflated_silhouette(masks: Tensor, cells: int) -> Tensor:
 
 
 def mean_shape(occupancies: Tensor) -> Tensor:
-    """The one occupancy [N] that is nearest to all of `occupancies` [B, N]: the mean, cut where the mean IoU is best."""
+    """The one occupancy [N] nearest to all of `occupancies` [B, N]: their mean, cut where the mean IoU is best."""
     mean = occupancies.float().mean(0)
     levels = torch.linspace(0.05, 0.6, 12, device=mean.device)
     scores = torch.stack([iou(occupancies, (mean > level).expand_as(occupancies)).mean() for level in levels])

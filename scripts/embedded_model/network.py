@@ -1,11 +1,11 @@
 """The embedded network: its sizes, and the values it starts from.
 
-The classes and the file format are those of the published network (`dif3d_blender.engine.tsr`); only the sizes and the
-initial values are ours. Started from plain random values, the network spends its first 20,000 objects at the mean shape.
-Started *aligned*, it sees from the first step: the yz plane faces the camera, so its cells and the picture's patches
-carry the same sine code, the xz and xy planes carry its two halves, and the first cross-attention copies to every cell
-what the picture shows there: to yz the patch itself, to xz and xy the mean over the patch's row or column. Two heads look
-sharply, the third at the neighbourhood too.
+The classes and the file format are those of the published network (`dif3d_blender.engine.tsr`); only the sizes and
+the initial values are ours. Started from plain random values, such a network spends its first 20,000 objects at the
+mean shape. Started *aligned*, it sees from the first step: the yz plane faces the camera, so its cells and the
+picture's patches carry the same sine code, the xz and xy planes carry its two halves, and the first cross-attention
+copies to every cell what the picture shows there: to yz the patch itself, to xz and xy the mean over the patch's row or
+column. Two heads look sharply, the third at the neighbourhood too.
 """
 
 from __future__ import annotations

@@ -78,12 +78,19 @@ def frame(shapes: ShapeBatch, generator: torch.Generator, yaw_range: float = mat
         return low + (high - low) * torch.rand(batch, generator=generator, device=device)
 
     yaw = uniform(-yaw_range, yaw_range)
-    cos, sin, zero, one = torch.cos(yaw), torch.sin(yaw), torch.zeros(batch, device=device), torch.ones(batch, device=device)
+    cos, sin, zero, one = (
+        torch.cos(yaw),
+        torch.sin(yaw),
+        torch.zeros(batch, device=device),
+        torch.ones(batch, device=device),
+    )
     turn = torch.stack([cos, -sin, zero, sin, cos, zero, zero, zero, one], -1).view(batch, 3, 3)
-    pose = Pose(turn, one, torch.zeros(batch, 3, device=device), torch.deg2rad(uniform(-10, 40)), torch.deg2rad(uniform(30, 50)))
+    pose = Pose(
+        turn, one, torch.zeros(batch, 3, device=device), torch.deg2rad(uniform(-10, 40)), torch.deg2rad(uniform(30, 50))
+    )
 
-    # The cells that the object touches stand for it; their projection is centred and scaled, which converges in 4 rounds.
-    # What is seen end-on and deeper than the box would hold is turned by a quarter.
+    # The cells that the object touches stand for it; their projection is centred and scaled, which converges in four
+    # rounds. What is seen end-on and deeper than the box would hold is turned by a quarter.
     grid = lattice(cells, device)[None] * tape["extent"][:, None, None]
     touched = compiled_measure(grid, tape) < (0.6 / cells) * tape["extent"][:, None]
     points = grid @ turn.transpose(1, 2)
@@ -135,24 +142,34 @@ def orbit_rays(pose: Pose, size: int, azimuth: Tensor) -> tuple[Tensor, Tensor]:
     return (origin[:, None] @ turn)[:, 0], direction @ turn
 
 
-def trace(
-    shapes: ShapeBatch, pose: Pose, origin: Tensor, direction: Tensor, size: int, steps: int = 26
-) -> tuple[Tensor, Tensor]:
+# Most rays hit or leave within the first steps: (steps, share of the rays) of each round of sphere tracing.
+ROUNDS = ((8, 1.0), (8, 0.4), (12, 0.15))
+
+
+def trace(shapes: ShapeBatch, pose: Pose, origin: Tensor, direction: Tensor, size: int) -> tuple[Tensor, Tensor]:
     """Sphere-trace rays from origins [B, 3] along unit directions [B, N, 3], which are pixels of a picture `size` wide.
 
     Returns hit points [B, N, 3] and coverage [B, N] in [0, 1]: soft at the outline, by the closest that a missing ray
     comes to the surface, over the width of a pixel there.
     """
-    reach = pose.scale * shapes.tensors["extent"] + pose.shift.norm(dim=-1)
-    start = (pose.distance - reach.clamp_max(1.5)).clamp_min(0.1)
-    t = start[:, None].expand(direction.shape[:2]).clone()
+    reach = (pose.scale * shapes.tensors["extent"] + pose.shift.norm(dim=-1)).clamp_max(1.5)
+    t = (pose.distance - reach).clamp_min(0.1)[:, None].expand(direction.shape[:2]).clone()
+    end = (pose.distance + reach)[:, None]
     pixel = 2 * torch.tan(pose.fov / 2)[:, None] / size  # width of a pixel at unit distance
-    miss = torch.full_like(t, 1e3)
-    end = (pose.distance + reach.clamp_max(1.5))[:, None]
-    for _ in range(steps):
-        d = field_distance(origin[:, None] + t[..., None] * direction, shapes, pose)
-        miss = torch.minimum(miss, d / (pixel * t))
-        t = torch.where(t < end, t + d, t)
+    miss = torch.full_like(t, 1e3)  # the closest so far, in pixels
+    d = t
+    for steps, share in ROUNDS:
+        # The rays still under way that came closest go on: a fixed share of all, so that tensors keep one shape.
+        waiting = torch.where((t < end) & (d > 1e-4), -miss, -1e6)
+        rays_on = waiting.topk(max(1, int(share * t.shape[1])), dim=1).indices
+        along = torch.gather(direction, 1, rays_on[..., None].expand(-1, -1, 3))
+        t_on, miss_on = t.gather(1, rays_on), miss.gather(1, rays_on)
+        for _ in range(steps):
+            d_on = field_distance(origin[:, None] + t_on[..., None] * along, shapes, pose)
+            miss_on = torch.minimum(miss_on, d_on / (pixel * t_on))
+            t_on = torch.where(t_on < end, t_on + d_on, t_on)
+        t, miss = t.scatter(1, rays_on, t_on), miss.scatter(1, rays_on, miss_on)
+        d = torch.zeros_like(t).scatter(1, rays_on, d_on)
     hit = origin[:, None] + t[..., None] * direction
     coverage = torch.where(t < end, (miss < 0.05).float(), (0.5 - miss).clamp(0, 0.5))
     return hit, coverage
@@ -167,8 +184,10 @@ def normals(points: Tensor, shapes: ShapeBatch, pose: Pose, step: float = 4e-3) 
     return F.normalize((d * corners).sum(2), dim=-1)
 
 
-def shade(albedo: Tensor, normal: Tensor, view: Tensor, gloss: Tensor, pose: Pose, generator: torch.Generator) -> Tensor:
-    """Light the surface: ambient light from above, one to three random lamps (soft to hard), a highlight. sRGB, [B, N, 3]."""
+def shade(
+    albedo: Tensor, normal: Tensor, view: Tensor, gloss: Tensor, pose: Pose, generator: torch.Generator
+) -> Tensor:
+    """Light the surface: ambient light from above, three random lamps (soft to hard), a highlight. sRGB, [B, N, 3]."""
     batch, device = len(albedo), albedo.device
 
     def rand(*shape: int) -> Tensor:
@@ -180,7 +199,9 @@ def shade(albedo: Tensor, normal: Tensor, view: Tensor, gloss: Tensor, pose: Pos
     right, up, back = pose.axes()
     for _ in range(3):
         side = 2 * rand(batch, 3, 1) - 1
-        lamp = F.normalize(side[:, 0] * right + (side[:, 1] * 0.7 + 0.5) * up + (0.3 + side[:, 2].abs()) * back, dim=-1)[:, None]
+        lamp = F.normalize(
+            side[:, 0] * right + (side[:, 1] * 0.7 + 0.5) * up + (0.3 + side[:, 2].abs()) * back, dim=-1
+        )[:, None]
         tint = 1 - 0.15 * rand(batch, 1, 3)
         power = 0.6 * rand(batch, 1, 1).square()
         wrap = 0.6 * rand(batch, 1, 1)  # 0: hard, 0.6: soft
@@ -188,12 +209,14 @@ def shade(albedo: Tensor, normal: Tensor, view: Tensor, gloss: Tensor, pose: Pos
         light = light + power * tint * ((cosine + wrap) / (1 + wrap)).clamp_min(0)
         half = F.normalize(lamp - view, dim=-1)
         shine = 10 + 60 * rand(batch, 1, 1)
-        highlight = highlight + power * gloss[:, None, None] * (normal * half).sum(-1, keepdim=True).clamp_min(0).pow(shine)
+        highlight = highlight + power * gloss[:, None, None] * (normal * half).sum(-1, keepdim=True).clamp_min(0).pow(
+            shine
+        )
     return (albedo * light + highlight).clamp(0, 1)
 
 
 def degrade(picture: Tensor, coverage: Tensor, generator: torch.Generator) -> Tensor:
-    """What cameras and mattes do: exposure, blur, noise, a soft or eaten outline. [B, H, W, 3] on mid-grey, in [0, 1]."""
+    """What cameras and mattes do: exposure, blur, noise, a soft outline. [B, H, W, 3] on mid-grey, in [0, 1]."""
     batch, device = len(picture), picture.device
 
     def rand(*shape: int) -> Tensor:

@@ -1,7 +1,7 @@
 """Objects as signed distances, many at a time.
 
-An object is a list of parts (`Part`): a primitive in its own frame, joined to the parts before it by a smooth union or a
-smooth subtraction, optionally mirrored at the object's plane y = 0; the whole may be bent and twisted. `ShapeBatch`
+An object is a list of parts (`Part`): a primitive in its own frame, joined to the parts before it by a smooth union or
+a smooth subtraction, optionally mirrored at the object's plane y = 0; the whole may be bent and twisted. `ShapeBatch`
 packs many objects into one padded tape, grouped by kind of primitive, so that one fused program measures any number of
 points against all of them, on CPU or GPU: `measure` is the reference, `compiled_measure` the same through
 `torch.compile` (4 to 10 times as fast on a CPU).
@@ -87,10 +87,10 @@ def box(p: Tensor, s: Tensor) -> Tensor:
 
 
 def superquadric(p: Tensor, s: Tensor) -> Tensor:
-    """Half axes s0 s1 s2, exponents s3 (across) and s4 (along z): 2 is an ellipsoid, 6 nearly a box, 1.2 nearly a diamond.
+    """Half axes s0 s1 s2, exponents s3 (across), s4 (along z): 2 is an ellipsoid, 6 nearly a box, 1.2 nearly a diamond.
 
-    The gauge f(p) is homogeneous of degree 1, so (1 − 1/f)·|p| is the distance along the ray to the centre; scaled by the
-    cosine to the surface normal it would be the distance, and half of it is a safe bound for the exponents used here.
+    The gauge f(p) is homogeneous of degree 1, so (1 − 1/f)·|p| is the distance along the ray to the centre. The true
+    distance is shorter by the cosine to the surface normal, for which the ratio of the half axes stands in.
     """
     q = p.abs() / s[..., :3] + 1e-4
     across, along = s[..., 3], s[..., 4]
@@ -215,7 +215,9 @@ def part_distances(points: Tensor, tape: dict[str, Tensor]) -> Tensor:
         mirrored = tape[f"mirror{kind}"][:, None]
         y = torch.where(mirrored > 0, p[..., 1].abs(), p[..., 1])
         x, y, z = p[..., 0] - frame[:, None, 9], y - frame[:, None, 10], p[..., 2] - frame[:, None, 11]
-        local = torch.stack([x * frame[:, None, k] + y * frame[:, None, 3 + k] + z * frame[:, None, 6 + k] for k in range(3)], -1)
+        local = torch.stack(
+            [x * frame[:, None, k] + y * frame[:, None, 3 + k] + z * frame[:, None, 6 + k] for k in range(3)], -1
+        )
         distances[owner, slot] = primitive(local, tape[f"size{kind}"][:, None])
     return distances[:, :SLOTS]
 
@@ -225,7 +227,7 @@ def join(distances: Tensor, tape: dict[str, Tensor]) -> Tensor:
     total = distances.new_full((distances.shape[0], distances.shape[2]), FAR)
     for slot in range(SLOTS):
         d, k, sign = distances[:, slot], tape["blend"][:, slot, None], tape["sign"][:, slot, None]
-        # union: smooth minimum of total and d; subtraction: smooth maximum of total and −d = −smooth minimum of −total and d
+        # Union: the smooth minimum of total and d. Subtraction: minus the smooth minimum of −total and d.
         a = sign * total
         h = (0.5 + 0.5 * (a - d) / k).clamp(0, 1)
         total = sign * (a + (d - a) * h - k * h * (1 - h))
@@ -252,7 +254,7 @@ def hash_noise(cells: Tensor) -> Tensor:
 
 
 def surface_color(points: Tensor, tape: dict[str, Tensor]) -> Tensor:
-    """Colour [B, N, 3], sRGB in [0, 1], of points [B, N, 3] at the surface: that of the nearest part that is not carved."""
+    """Colour [B, N, 3], sRGB in [0, 1], of points [B, N, 3] at the surface: that of the nearest uncarved part."""
     distances = part_distances(points, tape)
     carved = tape["sign"][:, :SLOTS, None] < 0
     nearest = distances.masked_fill(carved, FAR).abs().argmin(1)  # B, N

@@ -123,14 +123,18 @@ class Maker:
         radii = np.interp(np.linspace(0, 1, 7), np.linspace(0, 1, len(radii)), radii)
         self.lathe(at, radii, half, **how)
         inner = np.maximum(radii - wall, 0.02)
-        self.lathe((at[0], at[1], at[2] + floor * half + 0.02), inner, half * (1 - floor / 2), subtract=True, blend=0.005)
+        self.lathe(
+            (at[0], at[1], at[2] + floor * half + 0.02), inner, half * (1 - floor / 2), subtract=True, blend=0.005
+        )
 
     def legs(self, x, y, top, bottom, radius, splay=0.0, square=False) -> None:
         for side in (x, -x):
             if square:
                 self.box((side, y, (top + bottom) / 2), (radius, radius, (top - bottom) / 2), mirrored=True)
             else:
-                self.rod((side, y, top), (side * (1 + splay), y * (1 + splay), bottom), radius, radius * 0.8, mirrored=True)
+                self.rod(
+                    (side, y, top), (side * (1 + splay), y * (1 + splay), bottom), radius, radius * 0.8, mirrored=True
+                )
 
 
 # -- furniture ---------------------------------------------------------------------------------------------------------
@@ -143,7 +147,12 @@ def chair(m: Maker) -> None:
     m.box((0, 0, seat), (d, w, thick), m.u(0.01, 0.05))
     lean, style = m.u(0, 0.15), m.rng.integers(3)
     if style == 0:
-        m.box((-d + 0.03 - lean / 2, 0, seat + back / 2), (m.u(0.025, 0.06), w, back / 2), 0.03, turn=rotation("y", -8 * lean * 10))
+        m.box(
+            (-d + 0.03 - lean / 2, 0, seat + back / 2),
+            (m.u(0.025, 0.06), w, back / 2),
+            0.03,
+            turn=rotation("y", -8 * lean * 10),
+        )
     else:
         m.rod((-d + leg, w - leg, seat), (-d - lean, w - leg, seat + back), leg, mirrored=True)
         bars = m.rng.integers(2, 5)
@@ -235,7 +244,11 @@ def cabinet(m: Maker) -> None:
         m.paint()
         for k in range(rows):
             z = h * (2 * (k + 0.5) / rows - 1)
-            m.box((d, w * 0.47 if columns else 0, z), (0.025, w * (0.42 if columns else 0.88), h / rows * 0.85), mirrored=columns)
+            m.box(
+                (d, w * 0.47 if columns else 0, z),
+                (0.025, w * (0.42 if columns else 0.88), h / rows * 0.85),
+                mirrored=columns,
+            )
     m.paint(patterned=0)
     m.legs(d * 0.8, w * 0.85, -h, -h - m.u(0.03, 0.2), 0.04)
 
@@ -267,7 +280,14 @@ def mug(m: Maker) -> None:
     if m.chance(0.3):
         m.paint()
     tall = h * m.u(0.4, 0.65)
-    m.ring((0, r + 0.02, m.u(-0.1, 0.1)), tall * m.u(0.6, 1), m.u(0.035, 0.07), tall * 0.3, turn=rotation("y", 90), blend=0.03)
+    m.ring(
+        (0, r + 0.02, m.u(-0.1, 0.1)),
+        tall * m.u(0.6, 1),
+        m.u(0.035, 0.07),
+        tall * 0.3,
+        turn=rotation("y", 90),
+        blend=0.03,
+    )
     m.parts.append(body)
 
 
@@ -344,7 +364,9 @@ def wheels(m: Maker, x: float, y: float, z: float, radius: float, width: float) 
         m.cone((side, y, z), radius, radius, width, 0.03, turn=rotation("x", 90), mirrored=True)
     m.paint(m.hue(value=(0.6, 0.95), saturation=(0, 0.3)), 0)
     for side in (x, -x):
-        m.cone((side, y + width * 0.6, z), radius * 0.55, radius * 0.55, width * 0.6, turn=rotation("x", 90), mirrored=True)
+        m.cone(
+            (side, y + width * 0.6, z), radius * 0.55, radius * 0.55, width * 0.6, turn=rotation("x", 90), mirrored=True
+        )
 
 
 @template
@@ -404,7 +426,15 @@ def plane(m: Maker) -> None:
     if m.chance(0.5):
         m.paint()
     sweep = m.u(-0.35, 0.1)
-    m.blob((0.1 + sweep / 2, span / 2, m.pick(-0.04, 0.1)), (m.u(0.14, 0.24), span / 2 + 0.05, 0.035), 3, 2, turn=rotation("z", -math.degrees(math.atan2(sweep, span))), mirrored=True, blend=0.03)
+    m.blob(
+        (0.1 + sweep / 2, span / 2, m.pick(-0.04, 0.1)),
+        (m.u(0.14, 0.24), span / 2 + 0.05, 0.035),
+        3,
+        2,
+        turn=rotation("z", -math.degrees(math.atan2(sweep, span))),
+        mirrored=True,
+        blend=0.03,
+    )
     m.blob((-0.78, 0.15, 0.08), (0.1, 0.24, 0.025), 3, 2, mirrored=True)
     m.blob((-0.8, 0, 0.22), (0.12, 0.025, 0.22), 3, 2)
     m.paint(patterned=0)
@@ -449,9 +479,19 @@ def house(m: Maker) -> None:
     if m.chance(0.75):  # two slabs
         angle = math.atan2(roof, w)
         slope = math.hypot(roof, w) / 2 + over
-        m.box((0, w / 2, h + roof / 2 + 0.01), (d + over, slope, 0.035), turn=rotation("x", -math.degrees(angle)), mirrored=True)
+        m.box(
+            (0, w / 2, h + roof / 2 + 0.01),
+            (d + over, slope, 0.035),
+            turn=rotation("x", -math.degrees(angle)),
+            mirrored=True,
+        )
         m.paint(m.hue(value=(0.5, 1)), 0)
-        m.box((0, w / 2 - 0.1, h + roof / 2 - 0.12), (d, slope * 0.8, 0.12), turn=rotation("x", -math.degrees(angle)), mirrored=True)
+        m.box(
+            (0, w / 2 - 0.1, h + roof / 2 - 0.12),
+            (d, slope * 0.8, 0.12),
+            turn=rotation("x", -math.degrees(angle)),
+            mirrored=True,
+        )
     else:
         m.cone((0, 0, h + roof / 2), max(w, d) * 1.3, 0.02, roof / 2)
     if m.chance(0.5):
@@ -494,7 +534,11 @@ def tree(m: Maker) -> None:
     m.paint(m.green() if m.chance(0.75) else m.hue(0.9, 1.15), 0.25)
     for _ in range(int(m.rng.integers(1, 8))):
         size, spread = m.u(0.22, 0.5), 0.35
-        m.blob((m.u(-spread, spread), m.u(-spread, spread), m.u(0.05, 0.55)), (size, size, size * m.u(0.7, 1.1)), blend=0.05)
+        m.blob(
+            (m.u(-spread, spread), m.u(-spread, spread), m.u(0.05, 0.55)),
+            (size, size, size * m.u(0.7, 1.1)),
+            blend=0.05,
+        )
 
 
 @template
@@ -505,7 +549,12 @@ def fir(m: Maker) -> None:
     tiers, r = int(m.rng.integers(1, 5)), m.u(0.35, 0.55)
     for k in range(tiers):
         f = k / tiers
-        m.cone((0, 0, -0.35 + 1.1 * f + 0.1), r * (1 - 0.75 * f), 0.02 + (0.05 if k < tiers - 1 else 0), 0.65 / tiers + 0.15)
+        m.cone(
+            (0, 0, -0.35 + 1.1 * f + 0.1),
+            r * (1 - 0.75 * f),
+            0.02 + (0.05 if k < tiers - 1 else 0),
+            0.65 / tiers + 0.15,
+        )
 
 
 @template
@@ -580,7 +629,15 @@ def burger(m: Maker) -> None:
     m.cone((0, 0, z), r * 0.95, r, 0.1, 0.06)
     for _ in range(int(m.rng.integers(2, 6))):
         z += 0.13
-        m.paint(m.pick(m.hue(0.02, 0.06, (0.5, 0.8), (0.2, 0.4)), m.green(), m.hue(0.12, 0.15, (0.7, 1), (0.8, 1)), m.hue(-0.02, 0.02, (0.7, 1), (0.6, 0.9))), 0)
+        m.paint(
+            m.pick(
+                m.hue(0.02, 0.06, (0.5, 0.8), (0.2, 0.4)),
+                m.green(),
+                m.hue(0.12, 0.15, (0.7, 1), (0.8, 1)),
+                m.hue(-0.02, 0.02, (0.7, 1), (0.6, 0.9)),
+            ),
+            0,
+        )
         if m.chance(0.3):
             m.box((0, 0, z), (r * 0.8, r * 0.8, 0.03), turn=rotation("z", m.u(0, 90)))
         else:
@@ -601,7 +658,11 @@ def cake(m: Maker) -> None:
     for _ in range(int(m.rng.integers(0, 6))):
         m.paint()
         angle = m.u(0, 6.3)
-        m.rod((r * 0.7 * math.cos(angle), r * 0.7 * math.sin(angle), z), (r * 0.7 * math.cos(angle), r * 0.7 * math.sin(angle), z + 0.2), 0.03)
+        m.rod(
+            (r * 0.7 * math.cos(angle), r * 0.7 * math.sin(angle), z),
+            (r * 0.7 * math.cos(angle), r * 0.7 * math.sin(angle), z + 0.2),
+            0.03,
+        )
 
 
 @template
@@ -623,15 +684,36 @@ def quadruped(m: Maker) -> None:
     length, r, leg, thin = m.u(0.35, 0.6), m.u(0.15, 0.3), m.u(0.25, 0.65), m.u(0.04, 0.1)
     m.blob((0, 0, 0), (length, r, r * m.u(0.9, 1.15)), 2.4, 2.2)
     for side in (length * 0.72, -length * 0.72):
-        m.rod((side, r * 0.6, -r * 0.3), (side + m.u(-0.06, 0.06), r * 0.65, -r - leg), thin * 1.4, thin, mirrored=True, blend=0.05)
+        m.rod(
+            (side, r * 0.6, -r * 0.3),
+            (side + m.u(-0.06, 0.06), r * 0.65, -r - leg),
+            thin * 1.4,
+            thin,
+            mirrored=True,
+            blend=0.05,
+        )
     neck, head = m.u(0.1, 0.55), m.u(0.12, 0.26)
     top = np.array([length + m.u(0.02, 0.25), 0, r * 0.6 + neck])
     m.rod((length * 0.75, 0, r * 0.3), top, r * 0.6, head * 0.65, blend=0.08)
     m.blob(top, (head * m.u(1, 1.3), head * 0.8, head * 0.85), blend=0.04)
-    m.rod(top + [head * 0.6, 0, -0.03], top + [head * m.u(1.1, 1.9), 0, -head * 0.4], head * 0.5, head * 0.35, blend=0.03)
+    m.rod(
+        top + [head * 0.6, 0, -0.03], top + [head * m.u(1.1, 1.9), 0, -head * 0.4], head * 0.5, head * 0.35, blend=0.03
+    )
     ear = m.u(0.08, 0.35)
-    m.rod(top + [-0.02, head * 0.5, head * 0.5], top + [-0.05, head * m.u(0.6, 1.2), head * 0.4 + ear], 0.06, 0.025, mirrored=True)
-    m.rod((-length * 0.9, 0, r * 0.3), (-length - m.u(0.1, 0.4), 0, m.u(-0.3, 0.5)), m.u(0.03, 0.07), m.u(0.02, 0.08), blend=0.03)
+    m.rod(
+        top + [-0.02, head * 0.5, head * 0.5],
+        top + [-0.05, head * m.u(0.6, 1.2), head * 0.4 + ear],
+        0.06,
+        0.025,
+        mirrored=True,
+    )
+    m.rod(
+        (-length * 0.9, 0, r * 0.3),
+        (-length - m.u(0.1, 0.4), 0, m.u(-0.3, 0.5)),
+        m.u(0.03, 0.07),
+        m.u(0.02, 0.08),
+        blend=0.03,
+    )
     m.paint(m.hue(value=(0.02, 0.15)), 0)
     m.blob(top + [head * 0.75, head * 0.5, head * 0.25], (0.035, 0.035, 0.035), mirrored=True)
     if m.chance(0.25):
@@ -714,7 +796,7 @@ def robot(m: Maker) -> None:
 def snowman(m: Maker) -> None:
     m.paint(m.hue(value=(0.8, 1), saturation=(0, 0.15)), 0)
     r, z = m.u(0.36, 0.5), -0.5
-    for k in range(m.pick(2, 3, 3)):
+    for _ in range(m.pick(2, 3, 3)):
         m.blob((0, 0, z), (r, r, r * 0.95), blend=0.03)
         z, r, last = z + r * 1.4, r * m.u(0.65, 0.8), (z, r)
     z, r = last
@@ -855,7 +937,9 @@ def composition(m: Maker) -> None:
             m.ring(at, size * 0.8, size * m.u(0.15, 0.35), m.pick(0, 0, 0.2), **how)
         elif kind == shapes.CAPSULE:
             how.pop("turn")
-            m.rod(at - turn[:, 2] * size, at + turn[:, 2] * size, size * stretch[0] * 0.5, size * stretch[1] * 0.5, **how)
+            m.rod(
+                at - turn[:, 2] * size, at + turn[:, 2] * size, size * stretch[0] * 0.5, size * stretch[1] * 0.5, **how
+            )
         else:
             m.lathe(at, m.rng.uniform(0.15, 1, int(m.rng.integers(3, 7))) * size, size * m.u(0.5, 1.4), **how)
         if not how["subtract"]:

@@ -1,0 +1,233 @@
+"""The main path: one job (a picture, or a triplane from before) to the files of one output folder.
+
+A `Pipeline` keeps its model between jobs, so that the second picture does not pay for loading. Every stage is a plain
+function of another module; this one only puts them in order, tells how far it is, and writes the report.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib.metadata
+import json
+import platform
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+
+from ..messages import Job, Progress, Result
+from .errors import DIF3DError
+from .export import check_mesh_format, export_mesh, save_array, save_pictures, save_png, save_video
+from .field import Field
+from .files import atomic_path
+from .foreground import cut_out, frame_subject, open_picture
+from .isosurface import Surface, extract_surface
+from .occupancy import Occupancy
+from .rendering import render_views
+from .tsr import TSR
+from .weights import ModelFiles, find_model
+
+VIDEO_FPS = 30
+REPORTED_PACKAGES = ("torch", "numpy", "transformers", "rembg", "open3d", "trimesh", "PyMCubes", "scikit-image")
+
+# How long the stages take beside each other on a CPU, for the progress bar only.
+_SHARES = {"Opening the picture": 3, "Loading the model": 6, "Seeing the object": 25, "Finding the surface": 20}
+_SHARES |= {"Writing the mesh": 6, "Rendering frames": 40}
+
+
+def choose_device(name: str) -> torch.device:
+    """Return the device that `name` means: "auto" takes a GPU where torch can use one, else the CPU.
+
+    Raises:
+        DIF3DError: torch does not know it, or cannot use it here.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        reason = str(error).splitlines()[0]
+        raise DIF3DError(f"The device {name!r} cannot be used here ({reason}). Use auto, cpu, cuda or mps.") from error
+    return device
+
+
+class Pipeline:
+    """Runs jobs. The model of the last job stays loaded for the next."""
+
+    def __init__(self) -> None:
+        self._model: TSR | None = None
+        self._loaded: tuple[ModelFiles, torch.device] | None = None
+
+    def run(self, job: Job, report: Callable[[Progress], None]) -> Result:
+        """Do `job` and return what it made.
+
+        Args:
+            job: what to do; its `output` folder is created.
+            report: is called with the progress, often.
+
+        Raises:
+            DIF3DError: something the user can act on. No file is left half-written.
+        """
+        check_mesh_format(job.mesh_format)
+        stages = _Stages(job, report)
+        output = Path(job.output)
+        facts: dict[str, Any] = {"picture": job.picture, "warnings": [], "substitutions": []}
+        files: dict[str, str] = {}
+
+        with stages("Loading the model"):
+            model, found, device = self._load(job, facts)
+        if job.code:
+            code = _read_code(Path(job.code), model).to(device)
+        else:
+            with stages("Opening the picture"):
+                picture = _prepare_picture(job, output, facts, files)
+            with stages("Seeing the object"), torch.no_grad():
+                code = model([picture], device)[0]
+        field = Field(code, model.decoder, model.renderer, job.chunk_size, dense=job.dense)
+        with stages("Finding the surface"):
+            occupancy = None if job.dense else Occupancy(field)
+            surface = extract_surface(field, job.resolution, job.threshold, occupancy=occupancy, dense=job.dense)
+            colors = field.color(torch.from_numpy(surface.vertices)).cpu().numpy()
+        with stages("Writing the mesh"):
+            _write_mesh(job, output, surface, colors, code, files)
+        if job.frames:
+            with stages("Rendering frames") as progress:
+                _write_frames(job, output, field, occupancy, progress, facts, files)
+
+        facts["warnings"] += field.warnings
+        facts |= {
+            "model": found.label,
+            "device": str(device),
+            "seconds": {name: round(seconds, 2) for name, seconds in stages.seconds.items()},
+            "counts": {"vertices": len(surface.vertices), "faces": len(surface.faces), "queries": field.queries},
+            "settings": {name: getattr(job, name) for name in ("resolution", "threshold", "foreground_ratio", "size")},
+            "versions": _versions(),
+        }
+        files["report"] = str(output / "report.json")
+        with atomic_path(files["report"]) as temporary:
+            temporary.write_text(json.dumps(facts | {"files": files}, indent=2) + "\n", encoding="utf-8")
+        return Result(job.id, str(output), files, facts)
+
+    def _load(self, job: Job, facts: dict[str, Any]) -> tuple[TSR, ModelFiles, torch.device]:
+        device = choose_device(job.device)
+        found = find_model(job.model, job.allow_network)
+        if self._loaded != (found, device):
+            self._model = self._loaded = None  # the old one's memory first
+            self._model = TSR.from_files(found).to(device)
+            self._loaded = (found, device)
+        if job.model == "auto" and found.label == "embedded":
+            facts["substitutions"].append(
+                "The published TripoSR weights are not on this machine: the embedded model was used."
+            )
+        return self._model, found, device
+
+
+def _prepare_picture(job: Job, output: Path, facts: dict[str, Any], files: dict[str, str]) -> np.ndarray:
+    """Open, cut out and frame the picture: float32 [H, W, 3] on mid-grey. Writes it as `images/Removed_BG.png`."""
+    cut = cut_out(open_picture(job.picture), job.background, job.allow_network)
+    facts["background"] = cut.method
+    facts["substitutions" if cut.method == "plain" else "warnings"] += [cut.note] if cut.method != "alpha" else []
+    picture, _ = frame_subject(cut.image, job.foreground_ratio)
+    files["foreground"] = str(output / "images" / "Removed_BG.png")
+    save_png(files["foreground"], picture)
+    return picture
+
+
+def _read_code(path: Path, model: TSR) -> torch.Tensor:
+    """Read a scene code [3, C, H, W] that an earlier job left.
+
+    Raises:
+        DIF3DError: it is missing, damaged, or of a model with other sizes.
+    """
+    try:
+        code = np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DIF3DError(
+            f"The stored result {path} is missing or damaged ({error}). Generate the object again."
+        ) from error
+    channels = model.post_processor.cfg.out_channels
+    if code.ndim != 4 or code.shape[:2] != (3, channels) or code.dtype.kind != "f" or not np.isfinite(code).all():
+        raise DIF3DError(
+            f"The stored result {path} ({list(code.shape)}) does not fit the model. Choose the model that made it."
+        )
+    return torch.from_numpy(code.astype(np.float32))
+
+
+def _write_mesh(
+    job: Job, output: Path, surface: Surface, colors: np.ndarray, code: torch.Tensor, files: dict[str, str]
+) -> None:
+    arrays = {"vertices": surface.vertices, "faces": surface.faces, "normals": surface.normals, "colors": colors}
+    arrays["triplane"] = code.cpu().numpy().astype(np.float16)
+    for name, array in arrays.items():
+        files[name] = str(output / "arrays" / f"{name}.npy")
+        save_array(files[name], array)
+    files["mesh"] = str(output / "3dfiles" / f"mesh.{job.mesh_format}")
+    export_mesh(files["mesh"], surface.vertices, surface.faces, colors, surface.normals, job.size)
+
+
+def _write_frames(
+    job: Job,
+    output: Path,
+    field: Field,
+    occupancy: Occupancy | None,
+    progress: Callable[[float, str], None],
+    facts: dict[str, Any],
+    files: dict[str, str],
+) -> None:
+    views = render_views(
+        field,
+        job.frames,
+        height=job.frame_size,
+        width=job.frame_size,
+        occupancy=occupancy,
+        dense=job.dense,
+        progress=lambda done: progress(done, f"{round(done * job.frames)} of {job.frames}"),
+    )
+    frames = [Image.fromarray(frame) for frame in (views.clamp(0, 1) * 255).round().byte().cpu().numpy()]
+    folder = output / "renderfiles"
+    files["frames"] = str(save_pictures(folder, frames)[0])
+    try:
+        save_video(frames, folder / "render.mp4", VIDEO_FPS)
+        files["video"] = str(folder / "render.mp4")
+    except DIF3DError as error:
+        facts["warnings"].append(f"No video was written: {error}")
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for package in REPORTED_PACKAGES:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[package] = importlib.metadata.version(package)
+    return versions
+
+
+class _Stages:
+    """The stages of one job: how far it is, and how long each took."""
+
+    def __init__(self, job: Job, report: Callable[[Progress], None]) -> None:
+        self._job, self._report = job, report
+        skipped = {"Opening the picture", "Seeing the object"} if job.code else set()
+        skipped |= set() if job.frames else {"Rendering frames"}
+        self._shares = {name: share for name, share in _SHARES.items() if name not in skipped}
+        self._done = 0.0
+        self.seconds: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def __call__(self, name: str) -> Iterator[Callable[[float, str], None]]:
+        share = self._shares[name] / sum(self._shares.values())
+
+        def progress(fraction: float, detail: str = "") -> None:
+            self._report(Progress(self._job.id, name, min(1.0, self._done + share * fraction), detail))
+
+        progress(0.0)
+        started = time.monotonic()
+        yield progress
+        self.seconds[name] = time.monotonic() - started
+        self._done += share
