@@ -12,6 +12,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from huggingface_hub import try_to_load_from_cache
+from huggingface_hub.errors import HFValidationError
 from PIL import Image
 from torch import Tensor
 
@@ -49,6 +51,8 @@ def load_glpn(name: str | Path = PUBLISHED, device: str = "cpu", allow_network: 
     Raises:
         DepthUnavailable: not on this machine, or its files are broken.
     """
+    if not Path(name).is_dir() and not allow_network and not _is_cached(str(name)):
+        raise DepthUnavailable(f"The depth model {name} is not on this machine, and downloading is not allowed.")
     from safetensors import SafetensorError
     from transformers import GLPNForDepthEstimation, GLPNImageProcessor  # slow to import
 
@@ -60,11 +64,19 @@ def load_glpn(name: str | Path = PUBLISHED, device: str = "cpu", allow_network: 
         )
     except (OSError, RuntimeError, ValueError, KeyError, TypeError, SafetensorError, pickle.UnpicklingError) as error:
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise DepthUnavailable(f"The depth model {name} can't be used: {first_line}") from error
+        raise DepthUnavailable(f"The depth model {name} can't be used: {first_line.rstrip('.')}.") from error
     if loading["missing_keys"]:
         some = ", ".join(sorted(loading["missing_keys"])[:3])
         raise DepthUnavailable(f"The depth model {name} can't be used: its file lacks tensors ({some} …).")
     return Glpn(processor, model.to(device).eval(), str(name))
+
+
+def _is_cached(name: str) -> bool:
+    """Whether a Hugging Face repository's settings are in the cache; a path or another name never is."""
+    try:
+        return isinstance(try_to_load_from_cache(name, "config.json"), str)
+    except HFValidationError:
+        return False
 
 
 def depth_size(height: int, width: int) -> tuple[int, int]:
@@ -209,7 +221,7 @@ def check_depth(depth: np.ndarray, mask: np.ndarray, source: str) -> str:
         raise DIF3DError("The subject's mask is empty after cropping, so it has no depth. Lower the padding.")
     inside = depth[mask]
     known = np.isfinite(inside) & (inside > 0)
-    if known.mean() < 0.5:
+    if known.mean() < 0.1:
         raise DepthUnavailable(f"The depth from {source} is missing, not finite or not positive over the subject.")
     inside = inside[known]
     if inside.max() - inside.min() <= 1e-4 * np.median(inside):
