@@ -236,8 +236,10 @@ def _bring_in(task: Task) -> None:
         scene.renew(target, task.result, task.job.size)
         task.objects = [target.name]
         return
+    if not task.make_mesh and not task.job.gaussians:
+        return  # its files are all that was wanted
     where = bpy.data.scenes.get(task.scene) or bpy.context.scene
-    collection = scene.add_result(task.result, task.name, task.job.size, where)
+    collection = scene.add_result(task.result, task.name, task.job.size, where, mesh=task.make_mesh)
     task.objects = [obj.name for obj in collection.objects]
     _select(collection.objects)
 
@@ -245,12 +247,13 @@ def _bring_in(task: Task) -> None:
 def _select(objects) -> None:
     """Make new objects the selected ones, in the window that shows them."""
     layer = bpy.context.view_layer
-    if not all(obj.name in layer.objects for obj in objects):
+    if not all(bpy.context.scene in obj.users_scene for obj in objects):
         return  # another scene is shown
     for other in layer.objects:
         other.select_set(False)
     for obj in objects:
-        obj.select_set(True)
+        if not obj.hide_get():
+            obj.select_set(True)
     layer.objects.active = objects[0]
 
 

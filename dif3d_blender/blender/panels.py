@@ -1,5 +1,7 @@
 """3D View ▸ Sidebar ▸ DIF3D."""
 
+from pathlib import Path
+
 import bpy
 
 from . import EXTENSION, handlers, jobs, picture, preferences, scene
@@ -140,12 +142,13 @@ def _draw_ended(box, task: jobs.Task) -> None:
 
 def summary(report: dict) -> list[str]:
     """The lines of a report that an artist wants to read: what was made, by what, and what was replaced by what."""
-    lines = []
-    if report.get("vertices"):
-        lines.append(f"{report['vertices']:,} vertices, {report.get('faces', 0):,} faces")
-    if report.get("model"):
-        lines.append(f"Model: {report['model']}, on {report.get('device', 'cpu')}")
-    return [*lines, *report.get("substitutions", []), *report.get("warnings", [])]
+    counts = report["counts"]
+    return [
+        f"{counts['vertices']:,} vertices, {counts['faces']:,} faces",
+        f"Model: {Path(report['model']).name}, on {report['device']}",
+        *report["substitutions"],
+        *report["warnings"],
+    ]
 
 
 def duration(seconds: float) -> str:

@@ -20,8 +20,9 @@ from mathutils import Vector
 from ..engine.errors import DIF3DError
 from ..engine.files import atomic_path
 from ..messages import Result
+from .colors import COLOR, color_material, rgba, use_nodes
+from .gaussians import add_gaussians
 
-COLOR = "Color"  # name of the colour attribute
 OUTPUT = "dif3d_output"  # custom properties of an object: the folder it came from,
 MODEL = "dif3d_model"  # the network that made it,
 SIZE = "dif3d_size"  # the height in metres that it was given
@@ -60,32 +61,41 @@ def add_result(
     name: str,
     size: float = 1.0,
     scene: bpy.types.Scene | None = None,
+    mesh: bool = True,
 ) -> bpy.types.Collection:
     """Make a collection with the objects of `result`, linked into `scene`.
 
-    The mesh stands at the origin, or to the right of what stands there from earlier results. Nothing is left in the
-    file when it fails.
+    It stands at the origin, or to the right of what stands there from earlier results. Nothing is left in the file
+    when it fails.
 
     Args:
         result: names the arrays (docs/architecture.md).
         name: for the collection and its objects.
         size: height of the mesh in metres.
         scene: the scene that asked; the active one where it is not given.
+        mesh: whether the mesh is wanted. Gaussians are added where the result has them, hidden beside a mesh.
 
     Raises:
         DIF3DError: an array is missing, is damaged, or does not fit the others.
     """
     arrays = load_arrays(result)
     with _nothing_left_on_failure():
-        collection = bpy.data.collections.new(name)
-        placement = Placement.of(arrays["vertices"], size)
-        obj = new_mesh_object(name, arrays, placement)
-        obj[OUTPUT], obj[MODEL], obj[SIZE] = result.output, str(result.report.get("model", "")), size
-        collection[OUTPUT] = result.output
-        collection.objects.link(obj)
         scene = scene or bpy.context.scene
-        obj.location.x = _free_place(scene, obj)
+        collection = bpy.data.collections.new(name)
         scene.collection.children.link(collection)
+        placement = Placement.of(arrays["vertices"], size)
+        objects = []
+        if mesh:
+            objects.append(new_mesh_object(name, arrays, placement))
+            collection.objects.link(objects[0])
+        if "gaussians_position" in arrays:
+            material = color_material(f"{name} Gaussians")
+            objects.append(add_gaussians(f"{name} Gaussians", arrays, placement, collection, material))
+            _hide(objects[-1], mesh)
+        place = _free_place(scene, arrays["vertices"], placement)
+        for obj in objects:
+            obj[OUTPUT], obj[MODEL], obj[SIZE] = result.output, result.report["model"], size
+            obj.location.x = place
     return collection
 
 
@@ -160,29 +170,9 @@ def fill_mesh(mesh: bpy.types.Mesh, arrays: dict[str, np.ndarray], placement: Pl
     mesh.update(calc_edges=True)
     if "colors" in arrays:
         attribute = mesh.color_attributes.new(COLOR, "BYTE_COLOR", "POINT")
-        attribute.data.foreach_set("color_srgb", _with_alpha(arrays["colors"]).ravel())
+        attribute.data.foreach_set("color_srgb", rgba(arrays["colors"]).ravel())
         mesh.color_attributes.active_color = attribute
         mesh.color_attributes.render_color_index = mesh.color_attributes.find(COLOR)
-
-
-def color_material(name: str) -> bpy.types.Material:
-    """A material whose base colour is the colour attribute."""
-    material = bpy.data.materials.new(name)
-    _use_nodes(material)
-    nodes, links = material.node_tree.nodes, material.node_tree.links
-    shader = next(node for node in nodes if node.type == "BSDF_PRINCIPLED")
-    shader.inputs["Roughness"].default_value = 0.8
-    shader.inputs["Specular IOR Level"].default_value = 0.2
-    attribute = nodes.new("ShaderNodeVertexColor")
-    attribute.layer_name = COLOR
-    attribute.location = shader.location + Vector((-300, 0))
-    links.new(attribute.outputs["Color"], shader.inputs["Base Color"])
-    return material
-
-
-def _use_nodes(block: bpy.types.Material | bpy.types.World) -> None:
-    if bpy.app.version < (5, 0):  # later versions always do
-        block.use_nodes = True
 
 
 def save_scene(path: str | Path, results: Sequence[Result], size: float = 1.0) -> None:
@@ -220,16 +210,23 @@ def bounds(objects: Sequence[bpy.types.Object]) -> tuple[Vector, Vector]:
     return Vector(map(min, zip(*corners, strict=True))), Vector(map(max, zip(*corners, strict=True)))
 
 
-def _free_place(scene: bpy.types.Scene, obj: bpy.types.Object) -> float:
-    """Where on the x axis `obj` stands free of what earlier results left near the origin."""
-    own_left, own_right = (corner.x for corner in bounds([obj]))
+def _hide(obj: bpy.types.Object, hidden: bool) -> None:
+    """Hide an object in the viewport, as its eye in the outliner does, and in renders."""
+    obj.hide_render = hidden
+    if bpy.context.scene in obj.users_scene:
+        obj.hide_set(hidden)
+
+
+def _free_place(scene: bpy.types.Scene, vertices: np.ndarray, placement: Placement) -> float:
+    """Where on the x axis an object of these vertices stands free of what earlier results left near the origin."""
+    own_left, own_right = vertices[:, 1].min() * placement.scale, vertices[:, 1].max() * placement.scale
     others = [bounds([other]) for other in scene.objects if OUTPUT in other and other.parent is None]
     place = 0.0
     for low, high in sorted(others, key=lambda corners: corners[0].x):
         near = low.y < 1 and high.y > -1
         if near and place + own_left < high.x and place + own_right > low.x:
             place = high.x + GAP - own_left
-    return place
+    return float(place)
 
 
 def _light_and_camera(scene: bpy.types.Scene, objects: Sequence[bpy.types.Object]) -> None:
@@ -246,7 +243,7 @@ def _light_and_camera(scene: bpy.types.Scene, objects: Sequence[bpy.types.Object
     fitted, _ = camera.camera_fit_coords(
         bpy.context.evaluated_depsgraph_get(), [x for corner in corners for x in corner]
     )
-    camera.location = centre + (Vector(fitted) - centre) * 1.15
+    camera.location = Vector(fitted) + toward * (Vector(fitted) - centre).length * 0.1
     camera.data.clip_end = max(camera.data.clip_end, 10 * radius)
 
     light = bpy.data.lights.new("Sun", "SUN")
@@ -256,7 +253,7 @@ def _light_and_camera(scene: bpy.types.Scene, objects: Sequence[bpy.types.Object
     sun.rotation_euler = (math.radians(45), 0, math.radians(-30))
 
     world = bpy.data.worlds.new("World")
-    _use_nodes(world)
+    use_nodes(world)
     background = next(node for node in world.node_tree.nodes if node.type == "BACKGROUND")
     background.inputs["Color"].default_value = (0.5, 0.5, 0.5, 1)
     scene.world = world
@@ -273,13 +270,6 @@ def _show_colors() -> None:
                 space.shading.type, space.shading.color_type = "SOLID", "VERTEX"
                 if space.region_3d is not None:
                     space.region_3d.view_perspective = "CAMERA"
-
-
-def _with_alpha(colors: np.ndarray) -> np.ndarray:
-    """sRGB colours [n, 3] as float32 [n, 4]."""
-    rgba = np.ones((len(colors), 4), np.float32)
-    rgba[:, :3] = np.clip(np.nan_to_num(colors), 0, 1)
-    return rgba
 
 
 @contextlib.contextmanager

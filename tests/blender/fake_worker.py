@@ -43,6 +43,22 @@ def sphere(resolution):
     return [x.astype(t) for x, t in zip((vertices, faces, normals, colors), ("f4", "i4", "f4", "f4"), strict=True)]
 
 
+def gaussians(mesh):
+    """A flat Gaussian at each vertex, its short axis along the normal."""
+    n, normals = len(mesh["vertices"]), mesh["normals"]
+    half = (normals + (0, 0, 1.0)) / 2  # the half turn around half the way from z to the normal takes z to the normal
+    half /= np.maximum(np.linalg.norm(half, axis=1, keepdims=True), 1e-6)
+    values = {
+        "position": mesh["vertices"],
+        "scale": np.tile((0.02, 0.02, 0.002), (n, 1)) * (20 / np.sqrt(n)),
+        "rotation": np.concatenate([np.zeros((n, 1)), half], axis=1),
+        "opacity": np.ones(n),
+        "color": mesh["colors"],
+        "observed": normals[:, 0] > 0,
+    }
+    return {f"gaussians_{key}": value.astype(bool if key == "observed" else "f4") for key, value in values.items()}
+
+
 def write_result(job):
     """Write what the real engine leaves in `job.output`, and return its Result."""
     output = Path(job.output)
@@ -50,15 +66,16 @@ def write_result(job):
     files = {}
     arrays = dict(zip(("vertices", "faces", "normals", "colors"), sphere(job.resolution), strict=True))
     arrays["triplane"] = np.arange(3 * 4 * 8 * 8, dtype="f2").reshape(3, 4, 8, 8)
+    if job.gaussians:
+        arrays |= gaussians(arrays)
     for name, array in arrays.items():
         files[name] = str(output / "arrays" / f"{name}.npy")
         np.save(files[name], array)
     report = {
         "model": "fake",
         "device": "cpu",
-        "vertices": len(arrays["vertices"]),
-        "faces": len(arrays["faces"]),
-        "seconds": {"total": 0.1},
+        "counts": {"vertices": len(arrays["vertices"]), "faces": len(arrays["faces"])},
+        "seconds": {"Thinking": 0.1},
         "substitutions": ["The foreground came from a plain-background matte: rembg's model is not installed."],
         "warnings": [],
         "pid": os.getpid(),
