@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from tiny_glpn import write_glpn
 
 from dif3d_blender.engine import depth
 from dif3d_blender.engine.cameras import Camera
@@ -79,16 +80,7 @@ def test_field_depth_of_a_network(shared):
 
 @pytest.fixture(scope="module")
 def glpn_folder(tmp_path_factory):
-    from transformers import GLPNConfig, GLPNForDepthEstimation, GLPNImageProcessor
-
-    torch.manual_seed(0)
-    config = GLPNConfig(
-        depths=[1, 1, 1, 1], hidden_sizes=[8, 8, 16, 16], num_attention_heads=[1, 1, 2, 2], decoder_hidden_size=8
-    )
-    folder = tmp_path_factory.mktemp("glpn")
-    GLPNForDepthEstimation(config).save_pretrained(folder)
-    GLPNImageProcessor().save_pretrained(folder)
-    return folder
+    return write_glpn(tmp_path_factory.mktemp("glpn"))
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-import torch
 import trimesh
 from PIL import Image, ImageDraw
+from tiny_glpn import write_glpn
 
 from dif3d_blender.engine import Gaussian, gaussian, pointcloud
 from dif3d_blender.engine.depth import DepthUnavailable
@@ -21,16 +21,7 @@ def picture(tmp_path):
 
 @pytest.fixture(scope="module")
 def glpn_folder(tmp_path_factory):
-    from transformers import GLPNConfig, GLPNForDepthEstimation, GLPNImageProcessor
-
-    torch.manual_seed(0)
-    config = GLPNConfig(
-        depths=[1, 1, 1, 1], hidden_sizes=[8, 8, 16, 16], num_attention_heads=[1, 1, 2, 2], decoder_hidden_size=8
-    )
-    folder = tmp_path_factory.mktemp("glpn")
-    GLPNForDepthEstimation(config).save_pretrained(folder)
-    GLPNImageProcessor().save_pretrained(folder)
-    return folder
+    return write_glpn(tmp_path_factory.mktemp("glpn"))
 
 
 def front_of_egg(height, width):
