@@ -273,7 +273,9 @@ class DIF3D_OT_set_picture(_Operator):
     bl_idname = "dif3d.set_picture"
     bl_label = "Generate 3D Model from Picture"
 
-    filepath: StringProperty(name="Picture", subtype="FILE_PATH", options={"SKIP_SAVE"})
+    filepath: StringProperty(
+        name="Picture", description="The picture to take", subtype="FILE_PATH", options={"SKIP_SAVE"}
+    )
     filter_image: BoolProperty(default=True, options=_HIDDEN)
     filter_folder: BoolProperty(default=True, options=_HIDDEN)
 
@@ -331,6 +333,8 @@ class DIF3D_OT_show_log(_Operator):
     bl_label = "Show Log"
 
     which: EnumProperty(
+        name="Log",
+        description="Whose log",
         items=(("engine", "Engine", "What the engine wrote"), ("installation", "Installation", "What pip wrote")),
         options={"SKIP_SAVE"},
     )

@@ -1,0 +1,152 @@
+"""Runs inside a Blender without a window that has the extension: uses it as a script would, and looks at what it made.
+
+Settings come as JSON in DIF3D_TEST: `archive` (installed first where given), `python` (has the engine's packages),
+`model` (a folder, or "embedded"), `picture`. A failed check raises, and with it the process fails.
+"""
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import bpy
+
+NAME = "bl_ext.user_default.dif3d_blender"
+SETTINGS = json.loads(os.environ["DIF3D_TEST"])
+
+
+def module(name):
+    return sys.modules[f"{NAME}.blender.{name}"]
+
+
+def preferences():
+    return bpy.context.preferences.addons[NAME].preferences
+
+
+def set_up():
+    if SETTINGS.get("archive"):
+        bpy.ops.extensions.package_install_files(
+            filepath=SETTINGS["archive"], repo="user_default", enable_on_install=True
+        )
+    assert NAME in bpy.context.preferences.addons, "the extension is not enabled"
+
+
+def fails(words, operator, **settings):
+    """Check that an operator fails with these words in its message."""
+    try:
+        operator(**settings)
+    except RuntimeError as error:
+        assert words in str(error), (words, str(error))
+    else:
+        raise AssertionError(f"it did not fail with {words!r}")
+
+
+def check_that_everything_explains_itself():
+    shown = 0
+    for part in ("properties", "preferences", "operators", "setup_operators"):
+        for cls in vars(module(part)).values():
+            if not (isinstance(cls, type) and cls.__name__.startswith("DIF3D_") and hasattr(cls, "bl_rna")):
+                continue
+            rna = cls.bl_rna
+            if issubclass(cls, bpy.types.Operator):
+                rna = getattr(bpy.ops.dif3d, cls.__name__.removeprefix("DIF3D_OT_")).get_rna_type()
+                assert rna.description, cls
+            inherited = {"rna_type", "name", "bl_idname"}
+            for prop in rna.properties:
+                if prop.identifier not in inherited and not prop.is_hidden and not prop.identifier.startswith("bl_"):
+                    assert prop.description, (cls, prop.identifier)
+                    shown += 1
+    assert shown > 50, shown
+
+
+def check_bad_input():
+    fails("engine is not installed", bpy.ops.dif3d.generate, filepath=SETTINGS["picture"])
+    preferences().python_source = "existing"
+    fails("Choose the Python", bpy.ops.dif3d.generate, filepath=SETTINGS["picture"])
+    preferences().python = "/nowhere/python"
+    fails("no Python interpreter at /nowhere/python", bpy.ops.dif3d.generate, filepath=SETTINGS["picture"])
+    module("handlers").inspection.join(30)
+    assert "no Python interpreter" in module("handlers").inspection.error
+    preferences().python = SETTINGS["python"]
+    module("handlers").inspection.join(60)
+    assert module("handlers").inspection.result == [], module("handlers").inspection.result
+    fails("no picture at /nowhere/cat.png", bpy.ops.dif3d.generate, filepath="/nowhere/cat.png")
+    fails("no image 'nobody'", bpy.ops.dif3d.generate, image="nobody")
+    preferences().model, preferences().model_folder = "folder", "/nowhere/model"
+    fails("no model folder at /nowhere/model", bpy.ops.dif3d.generate, filepath=SETTINGS["picture"])
+    if SETTINGS["model"] == "embedded":
+        preferences().model = "embedded"
+    else:
+        preferences().model_folder = SETTINGS["model"]
+    fails("Nothing to make", bpy.ops.dif3d.generate, filepath=SETTINGS["picture"], make_mesh=False)
+    if not bpy.app.online_access:
+        fails("Online Access", bpy.ops.dif3d.install_engine)
+        fails("Online Access", bpy.ops.dif3d.download_model, model="triposr")
+    (Path(bpy.app.tempdir) / "broken.png").write_bytes(b"no picture")
+    fails("", bpy.ops.dif3d.generate, filepath=str(Path(bpy.app.tempdir) / "broken.png"))
+    results = Path(bpy.utils.extension_path_user(NAME), "results")
+    assert not any(results.iterdir()), "a failed job must leave no folder"
+
+
+def check_generate():
+    assert bpy.ops.dif3d.generate(filepath=SETTINGS["picture"], quality="draft", resolution=64, size=2.0) == {
+        "FINISHED"
+    }
+    made = [obj for obj in bpy.data.objects if "dif3d_output" in obj]
+    assert len(made) == 1, made
+    obj = made[0]
+    lowest = min(corner[2] for corner in obj.bound_box)
+    assert abs(lowest) < 1e-4 and abs(obj.dimensions.z - 2) < 1e-3, (lowest, obj.dimensions)
+    assert len(obj.data.polygons) > 100 and obj.data.color_attributes.active_color.name == "Color"
+    assert any(node.type == "VERTEX_COLOR" for node in obj.active_material.node_tree.nodes)
+    output = Path(obj["dif3d_output"])
+    assert output.is_relative_to(bpy.utils.extension_path_user(NAME)), output
+    for name in ("report.json", "3dfiles/mesh.glb", "arrays/triplane.npy", "images/Removed_BG.png"):
+        assert (output / name).exists(), name
+    return obj
+
+
+def check_remesh(obj):
+    before = len(obj.data.vertices)
+    bpy.context.view_layer.objects.active = obj
+    (Path(obj["dif3d_output"]) / "arrays" / "triplane.npy").unlink()  # the .blend has it too
+    bpy.ops.wm.save_as_mainfile(filepath=str(Path(bpy.app.tempdir) / "kept.blend"))
+    bpy.ops.wm.open_mainfile(filepath=str(Path(bpy.app.tempdir) / "kept.blend"))
+    obj = bpy.context.object
+    assert bpy.ops.dif3d.remesh(resolution=32) == {"FINISHED"}
+    assert 0 < len(obj.data.vertices) < before
+    seconds = module("handlers").jobs.last.result.report["seconds"]
+    assert "Seeing the object" not in seconds, "the network must not run again"
+    assert abs(obj.dimensions.z - 2) < 1e-3
+
+
+def check_image_of_the_file():
+    image = bpy.data.images.load(SETTINGS["picture"])
+    image.pack()
+    assert bpy.ops.dif3d.generate(image=image.name, resolution=32) == {"FINISHED"}
+
+
+def check_disable_enable_uninstall():
+    jobs = module("handlers").jobs
+    process = jobs.engine._process
+    assert jobs.warm
+    bpy.ops.preferences.addon_disable(module=NAME)
+    assert process.poll() is not None, "the engine must end when the extension is disabled"
+    assert not hasattr(bpy.types.Scene, "dif3d") and not hasattr(bpy.types, "DIF3D_PT_main")
+    bpy.ops.preferences.addon_enable(module=NAME)
+    preferences().python_source, preferences().python = "existing", SETTINGS["python"]  # disabling forgets them
+    assert bpy.ops.dif3d.generate.poll()
+    if hasattr(bpy.ops.extensions, "package_uninstall"):
+        repos = [repo.module for repo in bpy.context.preferences.extensions.repos]
+        folder = Path(module("paths").__file__).parent
+        bpy.ops.extensions.package_uninstall(repo_index=repos.index("user_default"), pkg_id="dif3d_blender")
+        assert NAME not in bpy.context.preferences.addons and not folder.exists()
+
+
+set_up()
+check_that_everything_explains_itself()
+check_bad_input()
+check_remesh(check_generate())
+check_image_of_the_file()
+check_disable_enable_uninstall()
+print("ALL CHECKS PASSED")
