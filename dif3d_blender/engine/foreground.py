@@ -121,7 +121,7 @@ def open_picture(path: Path | str) -> Image.Image:
         raise DIF3DError(
             f"{path} is not a picture that can be read. Use PNG, JPEG, WebP, TIFF, BMP or another common format."
         ) from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:  # what Pillow's readers raise on broken files
+    except (OSError, SyntaxError, ValueError, EOFError, RuntimeError) as error:  # Pillow's readers on broken files
         raise DIF3DError(f"The picture {path} is damaged or incomplete: {error}") from error
 
     picture = _to_srgb(picture)
@@ -246,8 +246,12 @@ def _with_alpha(color: Image.Image, alpha: np.ndarray, original: Image.Image) ->
 
 def _checked(image: Image.Image, method: str, note: str) -> CutOut:
     """Return the cut-out with a warning in its note where the subject is cut off; raise where there is none."""
-    if _bounds(image) is None:
+    box = _bounds(image)
+    if box is None:
         raise DIF3DError("No subject was found in the picture.")
+    width, height = box[2] - box[0], box[3] - box[1]
+    if max(width, height) < SHORTEST_SIDE:
+        raise DIF3DError(f"The subject is only {width}×{height} pixels in the picture. Use a larger picture of it.")
     touched = _touched_borders(image)
     if touched:
         note += f" Warning: the subject touches the picture's {', '.join(touched)} border and may be cut off there."

@@ -83,7 +83,8 @@ def _fit_background(rgb: np.ndarray, known: np.ndarray, degree: int = 2) -> tupl
     step = max(1, len(rows) // _FIT_SAMPLES)
     rows, columns = rows[::step], columns[::step]
     target = rgb[rows, columns].astype(np.float64)
-    design = _polynomial(rows / height, columns / width, degree)
+    y, x = _powers(rows / height, degree), _powers(columns / width, degree)
+    design = np.stack([y[:, i] * x[:, j] for i, j in _terms(degree)], axis=1)
     residual = np.linalg.norm(target - np.median(target, axis=0), axis=1)
     for _ in range(20):
         scale = max(1.4826 * np.median(residual), 2e-3)
@@ -97,15 +98,22 @@ def _fit_background(rgb: np.ndarray, known: np.ndarray, degree: int = 2) -> tupl
             "The picture's border shows no plain background. Give a picture with a plain background and some of it on "
             "every side, or one whose background is transparent."
         )
-    y, x = np.meshgrid(np.arange(height) / height, np.arange(width) / width, indexing="ij")
-    model = (_polynomial(y.ravel(), x.ravel(), degree) @ coefficients).reshape(height, width, 3)
-    return np.clip(model, 0.0, 1.0).astype(np.float32), noise
+    powers = np.zeros((degree + 1, degree + 1, 3))
+    powers[tuple(zip(*_terms(degree), strict=True))] = coefficients
+    model = _powers(np.arange(height) / height, degree) @ np.einsum(
+        "ijc,wj->ciw", powers, _powers(np.arange(width) / width, degree)
+    )
+    return np.clip(model.transpose(1, 2, 0), 0.0, 1.0).astype(np.float32), noise
 
 
-def _polynomial(y: np.ndarray, x: np.ndarray, degree: int) -> np.ndarray:
-    """Return the terms y^i·x^j with i + j ≤ degree as [n, terms]; y and x in [0, 1]."""
-    y, x = 2.0 * y - 1.0, 2.0 * x - 1.0  # centred, so that the terms are nearly orthogonal
-    return np.stack([y**i * x**j for i in range(degree + 1) for j in range(degree + 1 - i)], axis=1)
+def _terms(degree: int) -> list[tuple[int, int]]:
+    """Return the exponents (i, j) of the terms y^i·x^j with i + j ≤ degree."""
+    return [(i, j) for i in range(degree + 1) for j in range(degree + 1 - i)]
+
+
+def _powers(position: np.ndarray, degree: int) -> np.ndarray:
+    """Return the powers 0 … degree of positions [n] in [0, 1], [n, degree + 1]; centred, so nearly orthogonal."""
+    return (2.0 * position[:, None] - 1.0) ** np.arange(degree + 1)
 
 
 def _connected(mask: np.ndarray, seeds: np.ndarray) -> np.ndarray:

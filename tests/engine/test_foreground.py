@@ -322,6 +322,10 @@ def test_rembg_is_used_where_its_model_is(subject, stand_in_for_rembg, capsys):
 def test_subjects_that_are_not_there_or_touch_the_border(no_rembg_model):
     with pytest.raises(DIF3DError, match="fully transparent"):
         foreground.cut_out(Image.new("RGBA", (64, 64), (255, 0, 0, 0)))
+    speck = Image.new("RGBA", (64, 64))
+    speck.paste((255, 0, 0, 255), (20, 20, 24, 23))
+    with pytest.raises(DIF3DError, match="only 4×3 pixels"):
+        foreground.cut_out(speck)
     cross = np.full((90, 90, 3), 250, dtype=np.uint8)
     cross[35:55], cross[:, 35:55] = (20, 60, 160), (20, 60, 160)
     with pytest.raises(DIF3DError, match="touches every border"):
