@@ -8,6 +8,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from ..errors import DIF3DError
+from .linear import Linear
 from .module import BaseModule
 
 _ACTIVATIONS = {"relu": nn.ReLU, "silu": nn.SiLU}
@@ -43,8 +44,8 @@ class NeRFMLP(BaseModule):
             layers += [self._linear(width, next_width), _ACTIVATIONS[cfg.activation](inplace=True)]
         self.layers = nn.Sequential(*layers, self._linear(widths[-1], 4))
 
-    def _linear(self, inputs: int, outputs: int) -> nn.Linear:
-        layer = nn.Linear(inputs, outputs, bias=self.cfg.bias)
+    def _linear(self, inputs: int, outputs: int) -> Linear:
+        layer = Linear(inputs, outputs, bias=self.cfg.bias)
         if self.cfg.weight_init == "kaiming_uniform":
             nn.init.kaiming_uniform_(layer.weight, nonlinearity="relu")
         if self.cfg.bias and self.cfg.bias_init == "zero":

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..errors import DIF3DError
+from .linear import Linear
 from .module import BaseModule
 
 
@@ -55,9 +56,9 @@ class Transformer1D(BaseModule):
             )
         inner = cfg.num_attention_heads * cfg.attention_head_dim
         self.norm = nn.GroupNorm(cfg.norm_num_groups, cfg.in_channels, eps=1e-6)
-        self.proj_in = nn.Linear(cfg.in_channels, inner)
+        self.proj_in = Linear(cfg.in_channels, inner)
         self.transformer_blocks = nn.ModuleList(_Block(inner, cfg) for _ in range(cfg.num_layers))
-        self.proj_out = nn.Linear(inner, cfg.in_channels)
+        self.proj_out = Linear(inner, cfg.in_channels)
 
     def forward(self, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None) -> Tensor:
         """Tokens [B, in_channels, N], attending to [B, M, cross_attention_dim], to [B, in_channels, N]."""
@@ -100,10 +101,10 @@ class _Attention(nn.Module):
         super().__init__()
         inner, context_dim = cfg.num_attention_heads * cfg.attention_head_dim, context_dim or dim
         self.heads = cfg.num_attention_heads
-        self.to_q = nn.Linear(dim, inner, bias=cfg.attention_bias)
-        self.to_k = nn.Linear(context_dim, inner, bias=cfg.attention_bias)
-        self.to_v = nn.Linear(context_dim, inner, bias=cfg.attention_bias)
-        self.to_out = nn.Sequential(nn.Linear(inner, dim), nn.Dropout(cfg.dropout))
+        self.to_q = Linear(dim, inner, bias=cfg.attention_bias)
+        self.to_k = Linear(context_dim, inner, bias=cfg.attention_bias)
+        self.to_v = Linear(context_dim, inner, bias=cfg.attention_bias)
+        self.to_out = nn.Sequential(Linear(inner, dim), nn.Dropout(cfg.dropout))
 
     def forward(self, hidden: Tensor, context: Tensor | None) -> Tensor:
         context = hidden if context is None else context
@@ -124,7 +125,7 @@ class _FeedForward(nn.Module):
             raise DIF3DError(
                 f"Transformer1D: activation_fn {cfg.activation_fn!r} is not known; known are {', '.join(_WIDENING)}."
             )
-        self.net = nn.Sequential(widening(dim, inner), nn.Dropout(cfg.dropout), nn.Linear(inner, dim))
+        self.net = nn.Sequential(widening(dim, inner), nn.Dropout(cfg.dropout), Linear(inner, dim))
 
     def forward(self, hidden: Tensor) -> Tensor:
         return self.net(hidden)
@@ -135,7 +136,7 @@ class _GEGLU(nn.Module):
 
     def __init__(self, dim: int, inner: int) -> None:
         super().__init__()
-        self.proj = nn.Linear(dim, 2 * inner)
+        self.proj = Linear(dim, 2 * inner)
 
     def forward(self, hidden: Tensor) -> Tensor:
         value, gate = self.proj(hidden).chunk(2, dim=-1)
@@ -147,7 +148,7 @@ class _GELU(nn.Module):
 
     def __init__(self, dim: int, inner: int) -> None:
         super().__init__()
-        self.proj = nn.Linear(dim, inner)
+        self.proj = Linear(dim, inner)
 
     def forward(self, hidden: Tensor) -> Tensor:
         return F.gelu(self.proj(hidden), approximate=self.approximate)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ..errors import DIF3DError
 from ..utils import get_activation
+from .linear import Linear
 
 
 @dataclass(frozen=True)
@@ -90,7 +91,7 @@ class ViT(nn.Module):
         self.encoder = _Encoder(config)
         self.layernorm = nn.LayerNorm(config.hidden_size, eps=config.layer_norm_eps)
         # Present in every checkpoint, never used by this network: kept so that files load and save unchanged.
-        self.pooler = nn.ModuleDict({"dense": nn.Linear(config.hidden_size, config.hidden_size)})
+        self.pooler = nn.ModuleDict({"dense": Linear(config.hidden_size, config.hidden_size)})
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Pixels [B, C, H, W], normalised, to tokens [B, 1 + patches, hidden], the class token first."""
@@ -144,8 +145,8 @@ class _Layer(nn.Module):
         super().__init__()
         size, inner = config.hidden_size, config.intermediate_size
         self.attention = _SelfAttention(config)
-        self.intermediate = nn.ModuleDict({"dense": nn.Linear(size, inner)})
-        self.output = nn.ModuleDict({"dense": nn.Linear(inner, size)})
+        self.intermediate = nn.ModuleDict({"dense": Linear(size, inner)})
+        self.output = nn.ModuleDict({"dense": Linear(inner, size)})
         self.layernorm_before = nn.LayerNorm(size, eps=config.layer_norm_eps)
         self.layernorm_after = nn.LayerNorm(size, eps=config.layer_norm_eps)
         self.activation = get_activation(config.hidden_act)
@@ -164,9 +165,9 @@ class _SelfAttention(nn.Module):
             raise DIF3DError(f"ViT: {size} channels cannot be shared by {config.num_attention_heads} attention heads.")
         self.heads = config.num_attention_heads
         self.attention = nn.ModuleDict(
-            {name: nn.Linear(size, size, bias=config.qkv_bias) for name in ("query", "key", "value")}
+            {name: Linear(size, size, bias=config.qkv_bias) for name in ("query", "key", "value")}
         )
-        self.output = nn.ModuleDict({"dense": nn.Linear(size, size)})
+        self.output = nn.ModuleDict({"dense": Linear(size, size)})
 
     def forward(self, tokens: Tensor) -> Tensor:
         query, key, value = (

@@ -1,0 +1,137 @@
+"""A field to pictures, from cameras round it.
+
+The fast path takes the same samples of a ray as the network's own renderer, but decodes only those in cells of the
+`Occupancy` that may hold matter, front to back, and leaves a ray when hardly any light comes through. What it leaves
+out: matter of a density under `_EMPTY` (less than 0.16 % of the light at a sample), and what lies behind all but
+`_OPAQUE` of the light, which takes the colour seen so far. On the references, pictures differ from the dense ones by
+less than one 8-bit level at the worst pixel.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from .cameras import get_spherical_cameras, rays_intersect_bbox
+from .field import Field
+from .occupancy import Occupancy
+
+_EMPTY = 0.2  # density that is not worth looking at
+_OPAQUE = 1e-3  # transmittance at which a ray is left
+_AT_ONCE = 8  # samples of a ray that are decoded together
+_CPU_RAYS, _GPU_RAYS = 1 << 16, 1 << 20  # rays that are followed together
+
+
+def render_views(
+    field: Field,
+    n_views: int,
+    elevation_deg: float = 0.0,
+    camera_distance: float = 1.9,
+    fovy_deg: float = 40.0,
+    height: int = 256,
+    width: int = 256,
+    occupancy: Occupancy | None = None,
+    dense: bool = False,
+    progress: Callable[[float], None] | None = None,
+) -> Tensor:
+    """Render `field` from `n_views` cameras on a circle, the first at azimuth 0 (see `get_spherical_cameras`).
+
+    Args:
+        field: what to render.
+        n_views: number of cameras.
+        elevation_deg: degrees above the xy plane.
+        camera_distance: distance of the cameras from the origin.
+        fovy_deg: vertical field of view in degrees.
+        height: of each picture, in pixels.
+        width: of each picture, in pixels.
+        occupancy: the field's occupancy where it is known already.
+        dense: decode every sample: the slow reference.
+        progress: called after each view with the fraction that is done.
+
+    Returns:
+        Pictures [n_views, height, width, 3], sRGB in [0, 1], on white, on the field's device.
+    """
+    rays = get_spherical_cameras(n_views, elevation_deg, camera_distance, fovy_deg, height, width)
+    origins, directions = (part.reshape(-1, 3) for part in rays)
+    scene = None if dense else _Scene(field, occupancy or Occupancy(field))
+    colors = torch.empty(len(origins), 3, device=field.device)
+    at_once = _CPU_RAYS if field.device.type == "cpu" else _GPU_RAYS
+    for start in range(0, len(origins), at_once):
+        batch = slice(start, start + at_once)
+        o, d = origins[batch].to(field.device), directions[batch].to(field.device)
+        with torch.no_grad():
+            colors[batch] = field.render_dense(o, d) if scene is None else scene.render(o, d)
+        if progress is not None:
+            progress(min(1.0, (start + at_once) / len(origins)))
+    return colors.view(n_views, height, width, 3).clamp_(0, 1)
+
+
+class _Scene:
+    """A field with the cells that are worth looking at."""
+
+    def __init__(self, field: Field, occupancy: Occupancy) -> None:
+        self.field, self.occupancy = field, occupancy
+        self.occupied = occupancy.above(_EMPTY)  # [G − 1]³
+        # The box round all of them, [3, 2].
+        bounds = []
+        for axis in range(3):
+            cells = self.occupied.movedim(axis, 0).flatten(1).any(dim=1).nonzero()[:, 0]
+            ends = torch.stack([cells[0], cells[-1] + 1]) if len(cells) else cells.new_zeros(2)
+            bounds.append(occupancy.lines[ends])
+        self.bounds = torch.stack(bounds) / 0.999  # `rays_intersect_bbox` tightens the box by as much
+
+    def render(self, origins: Tensor, directions: Tensor) -> Tensor:
+        """The colours [N, 3] of rays [N, 3], on white."""
+        count = len(origins)
+        ray, depth, turn = self._samples(origins, directions)
+        through = torch.ones(count, device=origins.device)  # transmittance so far
+        colors = torch.zeros_like(origins)
+        while len(ray):
+            # The next samples of each ray are decoded together; then the rays that are done are dropped.
+            now = turn < _AT_ONCE
+            at, column = ray[now], turn[now]
+            density, color = self.field.query(origins[at] + depth[now, None] * directions[at])
+            alpha = torch.zeros(count, _AT_ONCE, device=origins.device)
+            alpha[at, column] = 1 - torch.exp(-density[:, 0] / self.field.renderer.cfg.num_samples_per_ray)
+            left = torch.cumprod(1 - alpha, dim=1)
+            weight = alpha * through[:, None]
+            weight[:, 1:] *= left[:, :-1]
+            colors.index_add_(0, at, weight[at, column, None] * color)
+            through *= left[:, -1]
+            later = ~now & (through[ray] > _OPAQUE)
+            ray, depth, turn = ray[later], depth[later], turn[later] - _AT_ONCE
+        opaque = through <= _OPAQUE
+        colors[opaque] /= 1 - through[opaque, None]
+        through[opaque] = 0.0
+        return colors + through[:, None]
+
+    def _samples(self, origins: Tensor, directions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The samples of rays [N, 3] that lie in occupied cells, ray by ray and front to back.
+
+        Returns:
+            For each its ray, its depth along it, and its number among the ray's own, all [samples].
+        """
+        per_ray = self.field.renderer.cfg.num_samples_per_ray
+        near, far, hits = rays_intersect_bbox(origins, directions, self.field.radius)
+        start, end, reaches = rays_intersect_bbox(origins, directions, self.bounds, valid_thresh=0.0)
+        rays = (hits & reaches).nonzero()[:, 0]
+        near, step, start, end = near[rays, 0], (far - near)[rays, 0] / per_ray, start[rays, 0], end[rays, 0]
+        # Sample i lies in the middle of step i. Those outside the box of occupied cells need not be looked up.
+        first = ((start - near) / step - 0.5).ceil().long().clamp_(0, per_ray)
+        counts = (((end - near) / step - 0.5).floor().long() + 1).clamp_(0, per_ray) - first
+        counts.clamp_min_(0)
+        row = torch.arange(len(rays), device=rays.device).repeat_interleave(counts)
+        before = counts.cumsum(0) - counts
+        number = first[row] + torch.arange(len(row), device=rays.device) - before[row]
+        depth = near[row] + (number + 0.5) * step[row]
+        cells = (
+            self.occupancy.cell_of(torch.addcmul(origins[rays, axis][row], depth, directions[rays, axis][row]))
+            for axis in range(3)
+        )
+        kept = self.occupied[tuple(cells)].nonzero()[:, 0]
+        row, depth = row[kept], depth[kept]
+        counts = torch.bincount(row, minlength=len(rays))
+        turn = torch.arange(len(row), device=rays.device) - (counts.cumsum(0) - counts)[row]
+        return rays[row], depth, turn
