@@ -26,7 +26,7 @@ from project import ENVIRONMENT, EXAMPLES, DIF3DError, ProgressBar, ensure_envir
 from dif3d_blender.blender.engine_process import EngineProcess
 from dif3d_blender.messages import Failure, Job, Progress, Result
 
-DEFAULT_EXAMPLE = EXAMPLES / "teapot.png"
+DEFAULT_EXAMPLE = EXAMPLES / "snowman.png"
 _DEFAULTS = {field.name: field.default for field in dataclasses.fields(Job)}
 
 

@@ -142,11 +142,13 @@ def orbit_rays(pose: Pose, size: int, azimuth: Tensor) -> tuple[Tensor, Tensor]:
     return (origin[:, None] @ turn)[:, 0], direction @ turn
 
 
-# Most rays hit or leave within the first steps: (steps, share of the rays) of each round of sphere tracing.
-ROUNDS = ((8, 1.0), (8, 0.4), (12, 0.15))
+# (steps, share of the rays) of each round of sphere tracing: most rays hit or leave within the first steps.
+QUICK_ROUNDS = ((8, 1.0), (8, 0.4), (12, 0.15))
 
 
-def trace(shapes: ShapeBatch, pose: Pose, origin: Tensor, direction: Tensor, size: int) -> tuple[Tensor, Tensor]:
+def trace(
+    shapes: ShapeBatch, pose: Pose, origin: Tensor, direction: Tensor, size: int, rounds=QUICK_ROUNDS
+) -> tuple[Tensor, Tensor]:
     """Sphere-trace rays from origins [B, 3] along unit directions [B, N, 3], which are pixels of a picture `size` wide.
 
     Returns hit points [B, N, 3] and coverage [B, N] in [0, 1]: soft at the outline, by the closest that a missing ray
@@ -158,7 +160,7 @@ def trace(shapes: ShapeBatch, pose: Pose, origin: Tensor, direction: Tensor, siz
     pixel = 2 * torch.tan(pose.fov / 2)[:, None] / size  # width of a pixel at unit distance
     miss = torch.full_like(t, 1e3)  # the closest so far, in pixels
     d = t
-    for steps, share in ROUNDS:
+    for steps, share in rounds:
         # The rays still under way that came closest go on: a fixed share of all, so that tensors keep one shape.
         waiting = torch.where((t < end) & (d > 1e-4), -miss, -1e6)
         rays_on = waiting.topk(max(1, int(share * t.shape[1])), dim=1).indices

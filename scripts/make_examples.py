@@ -1,0 +1,86 @@
+"""Make the pictures in examples/: objects of the embedded model's own templates, at a size that people use.
+
+    python scripts/make_examples.py [--sheet FILE]
+
+The seeds were chosen by eye from contact sheets (`--sheet`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+os.environ["TORCHDYNAMO_DISABLE"] = "1"  # one object at a time: compiling would take longer than the pictures
+
+import numpy as np
+import torch
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from embedded_model import pictures, templates
+from embedded_model.shapes import Shape, ShapeBatch, surface_color
+
+from dif3d_blender.engine.export import save_png
+
+SIZE, SUPERSAMPLING = 512, 2
+ALL_RAYS = ((72, 1.0),)
+# name: template, seed, background (None for transparent)
+EXAMPLES = {
+    "snowman": ("snowman", 1, None),
+    "mug": ("mug", 3, None),
+    "teapot": ("teapot", 1, None),
+    "car": ("car", 1, (0.93, 0.92, 0.9)),
+    "teddy": ("teddy", 6, None),
+}
+
+
+def take_picture(template: str, seed: int, size: int) -> np.ndarray:
+    """A picture of an object: RGBA [size, size, 4] in [0, 1]."""
+    maker = templates.Maker(np.random.default_rng(seed))
+    templates.TEMPLATES[template](maker)
+    shapes = ShapeBatch.pack([Shape(maker.parts, template, maker.twist, maker.bend, gloss=0.4)])
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        pose = pictures.frame(shapes, generator, yaw_range=0.8)
+        origin, direction = pictures.rays(pose, size)
+        hit, coverage = pictures.trace(shapes, pose, origin, direction, size, ALL_RAYS)
+        color = surface_color(pose.to_object(hit), shapes.tensors)
+        normal = pictures.normals(hit, shapes, pose)
+        shaded = pictures.shade(color, normal, direction, shapes.tensors["gloss"], pose, generator)
+    return torch.cat([shaded, coverage[..., None]], -1).view(size, size, 4).numpy()
+
+
+def smaller(picture: np.ndarray) -> np.ndarray:
+    """Average squares of pixels, by their coverage: the outline becomes smooth."""
+    side = len(picture) // SUPERSAMPLING
+    tiles = picture.reshape(side, SUPERSAMPLING, side, SUPERSAMPLING, 4)
+    alpha = tiles[..., 3:]
+    color = (tiles[..., :3] * alpha).sum((1, 3)) / alpha.sum((1, 3)).clip(1e-6)
+    return np.concatenate([color, alpha.mean((1, 3))], -1)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--sheet", type=Path, help="write a contact sheet of eight seeds of each example instead")
+    options = parser.parse_args()
+    if options.sheet:
+        rows = [
+            np.concatenate([take_picture(template, seed, 128) for seed in range(8)], 1)
+            for template, _, _ in EXAMPLES.values()
+        ]
+        sheet = np.concatenate(rows)
+        save_png(options.sheet, sheet[..., :3] * sheet[..., 3:] + 1 - sheet[..., 3:])
+        return
+    for name, (template, seed, background) in EXAMPLES.items():
+        picture = smaller(take_picture(template, seed, SIZE * SUPERSAMPLING))
+        if background is not None:
+            picture = picture[..., :3] * picture[..., 3:] + np.array(background) * (1 - picture[..., 3:])
+        save_png(ROOT / "examples" / f"{name}.png", Image.fromarray((picture * 255).round().astype(np.uint8)))
+
+
+if __name__ == "__main__":
+    main()

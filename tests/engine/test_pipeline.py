@@ -1,0 +1,108 @@
+"""One job from picture to files, with a tiny network: what is written, what is reported, what bad input gets."""
+
+import json
+
+import numpy as np
+import pytest
+import trimesh
+from PIL import Image
+
+from dif3d_blender.engine.errors import DIF3DError
+from dif3d_blender.engine.pipeline import Pipeline, choose_device
+from dif3d_blender.messages import Job
+
+
+@pytest.fixture(scope="module")
+def picture(tmp_path_factory):
+    """A red disc on a transparent ground."""
+    pixels = np.zeros((64, 64, 4), np.uint8)
+    y, x = np.mgrid[:64, :64]
+    pixels[(x - 32) ** 2 + (y - 30) ** 2 < 20**2] = (200, 40, 30, 255)
+    path = tmp_path_factory.mktemp("picture") / "disc.png"
+    Image.fromarray(pixels).save(path)
+    return path
+
+
+def small_job(picture, output, model, **settings):
+    defaults = {"resolution": 24, "frames": 2, "frame_size": 24, "gaussians": False, "device": "cpu"}
+    return Job(str(picture), str(output), model=str(model), **defaults | settings)
+
+
+def test_a_job_writes_everything_that_it_reports(picture, tmp_path, model_folder):
+    progress = []
+    result = Pipeline().run(small_job(picture, tmp_path / "out", model_folder), progress.append)
+
+    files = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file()}
+    assert files == {
+        *(f"arrays/{name}.npy" for name in ("vertices", "faces", "normals", "colors", "triplane")),
+        "images/Removed_BG.png",
+        "renderfiles/render_000.png",
+        "renderfiles/render_001.png",
+        "renderfiles/render.mp4",
+        "3dfiles/mesh.glb",
+        "report.json",
+    }
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["model"] == str(model_folder)
+    assert report["background"] == "alpha"
+    assert set(report["files"]) == set(result.files)
+    vertices = np.load(result.files["vertices"])
+    assert report["counts"]["vertices"] == len(vertices) > 0
+    assert np.abs(vertices).max() <= 0.87 * 1.01
+    assert len(trimesh.load(result.files["mesh"], force="mesh").faces) == len(np.load(result.files["faces"]))
+
+    fractions = [event.fraction for event in progress]
+    assert fractions == sorted(fractions)
+    assert fractions[0] == 0
+    assert fractions[-1] > 0.9
+    assert list(report["seconds"]) == list(dict.fromkeys(event.stage for event in progress))
+
+
+def test_a_stored_triplane_gives_the_same_mesh_without_the_picture(picture, tmp_path, model_folder):
+    pipeline = Pipeline()
+    first = pipeline.run(small_job(picture, tmp_path / "a", model_folder, frames=0), lambda _: None)
+    again = small_job("gone.png", tmp_path / "b", model_folder, frames=0, code=first.files["triplane"])
+    second = pipeline.run(again, lambda _: None)
+    one, two = (np.load(result.files["vertices"]) for result in (first, second))
+    assert abs(len(one) - len(two)) <= 0.02 * len(one)  # stored at 16 bit
+    assert np.abs(one.mean(0) - two.mean(0)).max() < 0.01
+
+
+def test_a_damaged_triplane_is_named(tmp_path, model_folder):
+    (tmp_path / "triplane.npy").write_bytes(b"not an array")
+    job = small_job("", tmp_path / "out", model_folder, code=str(tmp_path / "triplane.npy"))
+    with pytest.raises(DIF3DError, match=r"triplane\.npy is missing or damaged"):
+        Pipeline().run(job, lambda _: None)
+    np.save(tmp_path / "triplane.npy", np.zeros((3, 99, 8, 8), np.float16))
+    with pytest.raises(DIF3DError, match="does not fit the model"):
+        Pipeline().run(job, lambda _: None)
+
+
+def test_bad_input_names_itself_and_writes_no_result(picture, tmp_path, model_folder):
+    pipeline = Pipeline()
+
+    def fails(words, **settings):
+        job = small_job(settings.pop("picture", picture), tmp_path / "out", model_folder, **settings)
+        with pytest.raises(DIF3DError, match=words):
+            pipeline.run(job, lambda _: None)
+        assert not (tmp_path / "out" / "report.json").exists()
+        assert not (tmp_path / "out" / "3dfiles").exists()
+
+    fails("no picture", picture=tmp_path / "nothing.png")
+    fails("Unknown mesh format 'fbx'", mesh_format="fbx")
+    fails("There is no surface at density 1e\\+09", threshold=1e9)
+    fails("would take about", resolution=100_000)
+    fails("device 'cuda:77' cannot be used", device="cuda:77")
+
+
+def test_an_output_folder_that_is_a_file_is_named(picture, tmp_path, model_folder):
+    (tmp_path / "out").write_text("in the way")
+    with pytest.raises(DIF3DError, match="out"):
+        Pipeline().run(small_job(picture, tmp_path / "out", model_folder), lambda _: None)
+    assert (tmp_path / "out").read_text() == "in the way"
+
+
+def test_auto_takes_a_device_that_works():
+    assert choose_device("auto").type in ("cpu", "cuda", "mps")
+    with pytest.raises(DIF3DError, match="'toaster' cannot be used"):
+        choose_device("toaster")
