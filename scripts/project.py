@@ -9,8 +9,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from dif3d_blender.blender import environment  # noqa: E402
-from dif3d_blender.engine.errors import DIF3DError  # noqa: E402
+from dif3d_blender.blender import environment
+from dif3d_blender.engine.errors import DIF3DError
 
 ENVIRONMENT = ROOT / ".venv"
 REQUIREMENTS = ROOT / "vendor_requirements.txt"

@@ -30,11 +30,11 @@ from torch import Tensor
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from embedded_model import metrics, network, pictures, templates  # noqa: E402
-from embedded_model.pictures import Samples  # noqa: E402
-from embedded_model.shapes import ShapeBatch  # noqa: E402
+from embedded_model import metrics, network, pictures, templates
+from embedded_model.pictures import Samples
+from embedded_model.shapes import ShapeBatch
 
-from dif3d_blender.engine.tsr import TSR  # noqa: E402
+from dif3d_blender.engine.tsr import TSR
 
 HELD_OUT_SEED = 1_000_000_007  # no training batch uses a seed this high
 UNIFORM_POINTS, SURFACE_POINTS = 768, 768
