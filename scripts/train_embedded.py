@@ -15,6 +15,7 @@ import argparse
 import copy
 import itertools
 import json
+import math
 import sys
 import time
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
-from safetensors.torch import save_file
+from safetensors.torch import save as serialize
 from torch import Tensor
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -166,17 +167,20 @@ class Run:
             mean.lerp_(value, 1 - keep)
 
     def release(self, folder: Path) -> None:
-        """Write the averaged weights at 16 bit, with their settings, as a model folder."""
+        """Write the averaged weights at 16 bit, sharpened, with their settings, as a model folder."""
         network.write_settings(folder)
-        tensors = {name: value.to(torch.bfloat16).contiguous() for name, value in self.average.state_dict().items()}
-        save_file(tensors, folder / "model.safetensors.tmp")
-        (folder / "model.safetensors.tmp").replace(folder / "model.safetensors")
+        model = copy.deepcopy(self.average)
+        network.sharpen(model)
+        tensors = {name: value.to(torch.bfloat16).contiguous() for name, value in model.state_dict().items()}
+        path = folder / "model.safetensors"
+        path.with_suffix(".tmp").write_bytes(serialize(tensors))
+        path.with_suffix(".tmp").replace(path)
 
 
 def learning_rate(rate: float, done: float, steps: int) -> float:
     """Warm up over 300 steps, hold, then fall as a half cosine over the last 60% of the budget."""
     fall = max(0.0, (done - 0.4) / 0.6)
-    return rate * min(1.0, (steps + 1) / 300) * (0.02 + 0.98 * 0.5 * (1 + np.cos(np.pi * min(1.0, fall))))
+    return rate * min(1.0, (steps + 1) / 300) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, fall))))
 
 
 def main() -> None:

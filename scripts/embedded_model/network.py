@@ -93,6 +93,18 @@ def inside_logit(raw_density: Tensor) -> Tensor:
     return SHARPNESS * (raw_density - 1.0 - math.log(25.0))
 
 
+@torch.no_grad()
+def sharpen(model: TSR, gain: float = 2.5) -> None:
+    """Steepen the density about the threshold, in place: 25 · (density / 25)^gain, which the last layer can do exactly.
+
+    The surface stays where it is. What the network doubts, it was trained to leave half empty; a renderer shows that as
+    fog, and a person as a fault.
+    """
+    last, middle = model.decoder.layers[-1], 1.0 + math.log(25.0)
+    last.weight[0] *= gain
+    last.bias[0] = middle + gain * (last.bias[0] - middle)
+
+
 def write_settings(folder: Path) -> None:
     """Write `config.yaml` and the ViT's `vit/config.json` into `folder`."""
     (folder / "vit").mkdir(parents=True, exist_ok=True)
