@@ -10,7 +10,6 @@ import importlib
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -23,6 +22,7 @@ _HOME = {
     "remove_background": ".foreground",
     "resize_foreground": ".foreground",
     "save_video": ".export",
+    "to_gradio_3d_orientation": ".export",
 }
 __all__ = [  # noqa: F822  (the names of _HOME are resolved by __getattr__)
     "BaseModule",
@@ -133,16 +133,3 @@ def get_activation(name: str | None) -> Callable[[Tensor], Tensor]:
         return _ACTIVATIONS["none" if name is None else name.lower()]
     except KeyError:
         raise ValueError(f"unknown activation {name!r}; known are {', '.join(sorted(_ACTIVATIONS))}") from None
-
-
-def to_gradio_3d_orientation(mesh):
-    """Turn a `trimesh.Trimesh` of the field frame, in place, to what Gradio's 3D viewer shows upright, and return it.
-
-    The viewer is y up and left-handed to us: (x, y, z) becomes (y, z, −x), which is a mirror image; trimesh turns the
-    faces round with it, so that they still face outward.
-    """
-    turn = np.zeros((4, 4))
-    turn[0, 1] = turn[1, 2] = turn[3, 3] = 1.0
-    turn[2, 0] = -1.0
-    mesh.apply_transform(turn)
-    return mesh

@@ -14,10 +14,12 @@ from PIL import Image, ImageDraw
 from dif3d_blender.engine import Runtime, Timer, runtime
 from dif3d_blender.engine.errors import DIF3DError
 
+SMALL = {"padding": 4, "mc_resolution": 16}  # for pictures of 32 pixels
 
-def draw(path, color):
-    image = Image.new("RGBA", (96, 96), (0, 0, 0, 0))
-    ImageDraw.Draw(image).ellipse((20, 8, 76, 88), fill=color)
+
+def draw(path, color, size=32):
+    image = Image.new("RGBA", (size, size), (0, 0, 0, 0))
+    ImageDraw.Draw(image).ellipse((0.2 * size, 0.1 * size, 0.8 * size, 0.9 * size), fill=color)
     image.save(path)
     return path
 
@@ -30,7 +32,7 @@ def ready(model_folder, tmp_path):
         input_path=draw(tmp_path / "egg.png", (220, 120, 60, 255)),
         output_path=tmp_path / "output",
         pretrained_model=model_folder,
-        mc_resolution=24,
+        **SMALL,
     )
     return started
 
@@ -39,7 +41,7 @@ def test_the_readme_s_example(model_folder, tmp_path, monkeypatch):
     """Word for word but for the model and the resolution, in a folder with an `input/`."""
     monkeypatch.chdir(tmp_path)
     Path("input").mkdir()
-    draw(Path("input") / "egg.png", (220, 120, 60, 255))
+    draw(Path("input") / "egg.png", (220, 120, 60, 255), size=96)
     runtime = Runtime()
     runtime.set_variables(
         input_path="input/",
@@ -122,7 +124,7 @@ def test_several_pictures_and_a_bad_one(model_folder, tmp_path, caplog):
     draw(folder / "plum.png", (120, 40, 120, 255))
     (folder / "broken.png").write_bytes(b"no picture")
     several = Runtime()
-    several.set_variables(folder, tmp_path / "output", model_folder, mc_resolution=16, model_save_format="glb")
+    several.set_variables(folder, tmp_path / "output", model_folder, model_save_format="glb", **SMALL)
     several.initilize()
     with caplog.at_level(logging.INFO, logger="dif3d"):
         several.img_process()

@@ -2,13 +2,11 @@
 
 import importlib
 
-import numpy as np
 import pytest
 import torch
-import trimesh
 
 from dif3d_blender.engine import utils
-from dif3d_blender.engine.utils import chunk_batch, get_activation, scale_tensor, to_gradio_3d_orientation
+from dif3d_blender.engine.utils import chunk_batch, get_activation, scale_tensor
 
 
 @pytest.mark.parametrize("name", utils.__all__)
@@ -75,12 +73,3 @@ def test_truncated_exponential_bounds_its_gradient():
     x = torch.tensor([1.0, 40.0], requires_grad=True)
     get_activation("trunc_exp")(x).sum().backward()
     assert torch.allclose(x.grad, torch.tensor([1.0, 15.0]).exp())
-
-
-def test_gradio_orientation_turns_faces_with_the_mirror():
-    mesh = trimesh.creation.box(extents=(1, 2, 3))
-    mesh.apply_translation((1, 0, 0))
-    turned = to_gradio_3d_orientation(mesh.copy())
-    assert np.allclose(turned.extents, (2, 3, 1))
-    assert np.allclose(turned.centroid, (0, 0, -1))
-    assert turned.volume == pytest.approx(mesh.volume)  # negative if the faces looked inward
