@@ -12,11 +12,14 @@ status is then 1, or what Blender's --python-exit-code says.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
+import os
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))  # Blender does not
@@ -136,11 +139,26 @@ def finish(event: Result | Failure, job: Job) -> Result | Failure:
         return event
     path = Path(job.output) / "scene.blend"
     try:
-        scene.save_scene(path, [event], job.size)
+        with quiet():
+            scene.save_scene(path, [event], job.size)
     except DIF3DError as error:
         return Failure(job.id, "Writing the scene", str(error))
     event.files["scene"] = str(path)
     return event
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Keep Blender's own lines off the terminal: it names the temporary file that it saves."""
+    sys.stdout.flush()
+    kept = os.dup(1)
+    with open(os.devnull, "w") as nowhere:  # noqa: PTH123
+        os.dup2(nowhere.fileno(), 1)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 1)
+        os.close(kept)
 
 
 def describe(result: Result, seconds: float) -> None:

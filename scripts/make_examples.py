@@ -8,11 +8,8 @@ The seeds were chosen by eye from contact sheets (`--sheet`).
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
-
-os.environ["TORCHDYNAMO_DISABLE"] = "1"  # one object at a time: compiling would take longer than the pictures
 
 import numpy as np
 import torch
@@ -67,6 +64,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--sheet", type=Path, help="write a contact sheet of eight seeds of each example instead")
     options = parser.parse_args()
+    torch.compiler.set_stance("force_eager")  # compiling would take longer than the pictures
     if options.sheet:
         rows = [
             np.concatenate([take_picture(template, seed, 128) for seed in range(8)], 1)

@@ -1,0 +1,225 @@
+"""What the embedded model learns from: objects, pictures, labels, measures; and that a training run can go on."""
+
+import math
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
+
+import train_embedded
+from embedded_model import metrics, network, pictures, shapes, templates
+from embedded_model.shapes import Part, Shape, ShapeBatch
+
+from dif3d_blender.engine.field import Field
+from dif3d_blender.engine.isosurface import extract_surface
+from dif3d_blender.engine.tsr import TSR
+
+
+@pytest.fixture(autouse=True, scope="module")
+def without_compiling():
+    torch.compiler.set_stance("force_eager")
+    yield
+    torch.compiler.set_stance("default")
+
+
+def part(kind, size, at=(0, 0, 0), turn=None, **how):
+    grey = np.full(3, 0.5)
+    turn = np.eye(3) if turn is None else turn
+    return Part(kind, size, np.array(at, float), turn, 1.0, grey, 1 - grey, **how)
+
+
+def distance(points, *parts, **deformation):
+    batch = ShapeBatch.pack([Shape(list(parts), "test", **deformation)])
+    return shapes.measure(torch.tensor(points, dtype=torch.float32)[None], batch.tensors)[0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "size", "point", "expected"),
+    [
+        (shapes.BOX, (0.3, 0.2, 0.1, 0.0), (0.5, 0.0, 0.0), 0.2),
+        (shapes.BOX, (0.3, 0.2, 0.1, 0.05), (0.0, 0.0, 0.0), -0.1),
+        (shapes.SUPERQUADRIC, (0.4, 0.4, 0.4, 2, 2), (0.0, 1.0, 0.0), 0.6),
+        (shapes.CONE, (0.2, 0.2, 0.5, 0.0), (0.0, 0.6, 0.0), 0.4),
+        (shapes.TORUS, (0.5, 0.1, 0.0), (0.0, 0.5, 0.3), 0.2),
+        (shapes.CAPSULE, (0.1, 0.1, 0.4), (0.0, 0.0, 1.0), 0.5),
+        (shapes.LATHE, (0.3,) * 7 + (0.5,), (0.7, 0.0, 0.0), 0.4),
+    ],
+)
+def test_primitives_measure_distance(kind, size, point, expected):
+    assert distance([point], part(kind, size)).item() == pytest.approx(expected, abs=2e-3)
+
+
+def test_parts_are_turned_moved_mirrored_joined_and_carved():
+    turn = templates.rotation("x", 90)  # its z becomes the object's −y
+    lying = part(shapes.CAPSULE, (0.1, 0.1, 0.4), (0.2, 0, 0), turn)
+    assert distance([(0.2, 0.6, 0)], lying).item() == pytest.approx(0.1, abs=1e-3)
+    twin = part(shapes.SUPERQUADRIC, (0.1, 0.1, 0.1, 2, 2), (0, 0.5, 0), mirrored=True)
+    assert torch.allclose(distance([(0, 0.9, 0)], twin), distance([(0, -0.9, 0)], twin))
+    block = part(shapes.BOX, (0.4, 0.4, 0.4, 0))
+    hole = part(shapes.CONE, (0.2, 0.2, 0.6, 0), subtract=True, blend=1e-3)
+    assert distance([(0, 0, 0)], block).item() < 0 < distance([(0, 0, 0)], block, hole).item()
+    ball = part(shapes.SUPERQUADRIC, (0.2, 0.2, 0.2, 2, 2), (0.7, 0, 0))
+    both = distance([(0.7, 0, 0), (0, 0, 0), (0, 0, 0.9)], block, ball)
+    assert (both[:2] < 0).all()
+    assert both[2] > 0
+
+
+def test_distances_never_reach_past_the_surface():
+    """Sphere tracing needs lower bounds: no point within the distance of a point may be on the other side."""
+    generator = torch.Generator().manual_seed(0)
+    rng = np.random.default_rng(3)
+    batch = ShapeBatch.pack([templates.make_shape(rng, templates.SEEN, 0.3) for _ in range(24)])
+    points = (torch.rand(24, 1500, 3, generator=generator) * 2 - 1) * 1.2
+    d = shapes.measure(points, batch.tensors)
+    steps = torch.nn.functional.normalize(torch.randn(points.shape, generator=generator), dim=-1)
+    beyond = shapes.measure(points + 0.95 * d.clamp_min(0)[..., None] * steps, batch.tensors)
+    wrong = ((d > 0) & (beyond < -0.01)).float().sum() / (d > 0).float().sum()
+    assert wrong < 2e-3
+
+
+def test_every_template_makes_a_solid_object_of_at_most_the_slots():
+    rng = np.random.default_rng(0)
+    made = []
+    for name, template in templates.TEMPLATES.items():
+        maker = templates.Maker(rng)
+        template(maker)
+        made.append(Shape(maker.parts, name))
+    batch = ShapeBatch.pack(made)
+    grid = pictures.lattice(32, "cpu")[None] * batch.tensors["extent"][:, None, None]
+    inside = (shapes.measure(grid, batch.tensors) < 0).float().mean(1)
+    empty = [shape.name for shape, share in zip(made, inside, strict=True) if not 0.001 < share < 0.9]
+    assert not empty
+    assert set(templates.HELD_OUT) < set(templates.TEMPLATES)
+    assert not set(templates.HELD_OUT) & set(templates.SEEN)
+
+
+def test_pictures_are_framed_as_real_ones_are():
+    _, samples = train_embedded.make_batch(5, 8, "cpu")
+    assert samples.pictures.shape == (8, network.PICTURE, network.PICTURE, 3)
+    assert samples.pictures.min() >= 0
+    assert samples.pictures.max() <= 1
+    for mask in samples.masks > 0.5:
+        rows, columns = mask.any(1).nonzero(), mask.any(0).nonzero()
+        height, width = (rows.max() - rows.min() + 1).item(), (columns.max() - columns.min() + 1).item()
+        assert max(height, width) / network.PICTURE == pytest.approx(pictures.FILL, abs=0.09)
+        assert (rows.max() + rows.min() + 1).item() / 2 == pytest.approx(network.PICTURE / 2, abs=4)
+        assert (columns.max() + columns.min() + 1).item() / 2 == pytest.approx(network.PICTURE / 2, abs=4)
+
+
+def test_labels_agree_with_the_picture():
+    """A point that is inside projects into the silhouette of the camera that took the picture."""
+    _, samples = train_embedded.make_batch(6, 8, "cpu")
+    pose = samples.pose
+    right, up, back = pose.axes()
+    u, v, w = ((samples.points @ axis[:, :, None])[..., 0] for axis in (right, up, back))
+    reach = (pose.distance[:, None] - w) * torch.tan(pose.fov / 2)[:, None]
+    spots = torch.stack([u / reach, -v / reach], -1)[:, None]
+    seen = torch.nn.functional.grid_sample(samples.masks[:, None], spots, align_corners=False)[:, 0, 0]
+    inside = samples.inside > 0
+    assert inside.any(1).all()
+    assert (seen[inside] > 0.2).float().mean() > 0.97
+
+
+def test_the_inflated_silhouette_is_a_ball_for_a_ball():
+    ball = ShapeBatch.pack([Shape([part(shapes.SUPERQUADRIC, (0.5, 0.5, 0.5, 2, 2))], "ball")])
+    pose = pictures.frame(ball, torch.Generator().manual_seed(0))
+    origin, direction = pictures.rays(pose, 64)
+    _, coverage = pictures.trace(ball, pose, origin, direction, 64)
+    truth = metrics.true_occupancy(ball, pose, 32)
+    inflated = metrics.inflated_silhouette(coverage.view(1, 64, 64), 32)
+    assert metrics.iou(truth, inflated).item() > 0.85
+
+
+def test_iou_and_mean_shape():
+    first = torch.tensor([[True, True, False, False], [False, False, False, False]])
+    second = torch.tensor([[True, False, True, False], [False, False, False, False]])
+    assert metrics.iou(first, second).tolist() == pytest.approx([1 / 3, 1])
+    many = torch.tensor([[True, True, False], [True, False, False], [True, True, False]])
+    assert metrics.mean_shape(many).tolist() == [True, True, False]
+
+
+def test_the_network_starts_aligned(tmp_path):
+    """The first cross-attention sends every cell of the yz plane to the patch that shows it."""
+    torch.manual_seed(0)
+    model = network.build(tmp_path)
+    attention, side = model.backbone.transformer_blocks[0].attn2, network.PLANE
+    with torch.no_grad():
+        tokens = model.image_tokenizer(torch.rand(1, 3, network.PICTURE, network.PICTURE))
+        cells = model.backbone.proj_in(model.backbone.norm(model.tokenizer(1)).transpose(1, 2))
+        query = attention.to_q(cells)[0, 2 * side**2 :, : network.CODE]
+        key = attention.to_k(tokens)[0, 1:, : network.CODE]
+    best = (query @ key.T).argmax(1)
+    z, y = torch.meshgrid(torch.arange(side), torch.arange(side), indexing="ij")
+    assert (best == ((side - 1 - z) * side + y).flatten()).float().mean() > 0.95
+
+
+def test_training_goes_on_where_it_stopped_and_releases_a_model_that_loads(tmp_path, monkeypatch):
+    monkeypatch.setattr(train_embedded, "UNIFORM_POINTS", 64)
+    monkeypatch.setattr(train_embedded, "SURFACE_POINTS", 64)
+    run = train_embedded.Run(tmp_path, "cpu", rate=1e-3)
+    _, samples = train_embedded.make_batch(1, 2, "cpu")
+    losses = []
+    for _ in range(3):
+        codes = run.model(samples.pictures, "cpu")
+        loss = sum(train_embedded.point_loss(run.model, codes, samples).values())
+        run.optimizer.zero_grad()
+        loss.backward()
+        run.optimizer.step()
+        run.update_average()
+        run.progress["steps"] += 1
+        losses.append(loss.item())
+    assert losses[-1] < losses[0]
+    run.save()
+    again = train_embedded.Run(tmp_path, "cpu", rate=1e-3)
+    assert again.progress == run.progress
+    for name, value in run.average.state_dict().items():
+        assert torch.equal(value, again.average.state_dict()[name]), name
+
+    again.release(tmp_path / "released")
+    stored = load_file(tmp_path / "released" / "model.safetensors")
+    assert all(tensor.dtype == torch.bfloat16 for tensor in stored.values())
+    assert TSR.from_pretrained(tmp_path / "released")(samples.pictures, "cpu").shape == (2, 3, 24, 32, 32)
+
+
+def test_sharpening_keeps_the_surface(tmp_path):
+    torch.manual_seed(1)
+    model = network.build(tmp_path).eval()
+    points = torch.rand(2000, 3) * 1.6 - 0.8
+    with torch.no_grad():
+        model.decoder.layers[-1].bias[0] = 1 + math.log(25)  # so that about half of the points are inside
+        code = model([np.random.default_rng(0).random((64, 64, 3)).astype(np.float32)], "cpu")[0]
+        soft = Field(code, model.decoder, model.renderer).density(points)
+        network.sharpen(model, 2.5)
+        sharp = Field(code, model.decoder, model.renderer).density(points)
+    assert 0.05 < (soft > 25).float().mean() < 0.95
+    assert torch.allclose(sharp, 25 * (soft / 25) ** 2.5, rtol=1e-2)
+
+
+def test_compiled_and_plain_distances_agree():
+    torch.compiler.set_stance("default")
+    try:
+        rng = np.random.default_rng(9)
+        batch = ShapeBatch.pack([templates.make_shape(rng, templates.SEEN) for _ in range(3)])
+        points = torch.rand(3, 200, 3) * 2 - 1
+        plain = shapes.measure(points, batch.tensors)
+        assert torch.allclose(shapes.compiled_measure(points, batch.tensors), plain, atol=1e-4)
+    finally:
+        torch.compiler.set_stance("force_eager")
+
+
+def test_the_shipped_model_makes_a_solid_from_an_example(repo_root):
+    from dif3d_blender.engine.foreground import cut_out, frame_subject, open_picture
+
+    model = TSR.from_pretrained(repo_root / "dif3d_blender" / "engine" / "embedded", weight_name="model.safetensors")
+    picture, _ = frame_subject(cut_out(open_picture(repo_root / "examples" / "snowman.png")).image)
+    with torch.no_grad():
+        code = model([picture], "cpu")[0]
+    surface = extract_surface(Field(code, model.decoder, model.renderer), 64)
+    low, high = surface.vertices.min(0), surface.vertices.max(0)
+    assert high[2] - low[2] == pytest.approx(2 * 0.85 * 0.69, abs=0.15)  # as tall as it is framed
+    assert 0.3 < (high[1] - low[1]) / (high[2] - low[2]) < 0.75  # and slim
