@@ -71,12 +71,17 @@ def compare_surfaces(predicted: np.ndarray, true: np.ndarray) -> tuple[float, fl
     return 2 * precision * recall / max(precision + recall, 1e-9), (there.mean() + back.mean()) / 2
 
 
-def measure(model: TSR, names: tuple[str, ...], count: int, mean: Tensor, seed: int) -> dict[str, dict[str, float]]:
-    """Mean scores over `count` objects of the templates `names`, in all and for each template."""
+def measure(
+    model: TSR, names: tuple[str, ...], free_share: float, count: int, mean: Tensor, seed: int
+) -> dict[str, dict[str, float]]:
+    """Mean scores over `count` objects of the templates `names`, in all and for each template.
+
+    `free_share` of the objects are free compositions instead.
+    """
     scores: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     rng = np.random.default_rng(seed)
     for start in range(0, count, 20):
-        objects = [templates.make_shape(rng, names) for _ in range(min(20, count - start))]
+        objects = [templates.make_shape(rng, names, free_share) for _ in range(min(20, count - start))]
         for label, values in score_batch(model, objects, mean, seed + start).items():
             for shape, value in zip(objects, values, strict=True):
                 for group in ("all", shape.name):
@@ -139,17 +144,18 @@ def table(results: dict[str, dict[str, float]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="?", type=Path, default=ROOT / "dif3d_blender" / "engine" / "embedded")
-    parser.add_argument(
-        "--objects", type=int, default=200, help="of the seen templates, and again of the left-out ones"
-    )
+    parser.add_argument("--objects", type=int, default=200, help="of each: seen and left-out templates")
     parser.add_argument("--json", type=Path, help="write the numbers to this file too")
     options = parser.parse_args()
     model = TSR.from_pretrained(options.model, weight_name="model.safetensors")
     training = [make_batch(seed, 32, "cpu") for seed in range(8)]
     mean = metrics.mean_shape(torch.cat([metrics.true_occupancy(s, b.pose, CELLS) for s, b in training]))
     results = {}
-    for label, names, seed in (("seen", templates.SEEN, 0), ("left out", templates.HELD_OUT, 1)):
-        results[label] = measure(model, names, options.objects, mean, TABLE_SEED + seed * 100_000)
+    for label, names, free_share, seed in (
+        ("seen", templates.SEEN, templates.FREE_SHARE, TABLE_SEED),
+        ("left out", templates.HELD_OUT, 0.0, TABLE_SEED + 100_000),
+    ):
+        results[label] = measure(model, names, free_share, options.objects, mean, seed)
         print(f"\nTemplates {label} of training:\n\n{table(results[label])}", flush=True)
     if options.json:
         options.json.write_text(json.dumps(results, indent=1), encoding="utf-8")

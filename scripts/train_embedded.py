@@ -43,10 +43,10 @@ RENDER_SHARE = 0.1  # of the budget, at the end
 RENDER_RAYS = 40
 
 
-def make_batch(seed: int, count: int, device: str, names=templates.SEEN, **points) -> tuple[ShapeBatch, Samples]:
+def make_batch(seed: int, count: int, device: str, **points) -> tuple[ShapeBatch, Samples]:
     """Objects and samples that depend on `seed` alone."""
     rng = np.random.default_rng(seed)
-    shapes = ShapeBatch.pack([templates.make_shape(rng, names) for _ in range(count)], device)
+    shapes = ShapeBatch.pack([templates.make_shape(rng, templates.SEEN) for _ in range(count)], device)
     generator = torch.Generator(device).manual_seed(seed)
     sizes = {"uniform_points": UNIFORM_POINTS, "surface_points": SURFACE_POINTS} | points
     with torch.no_grad():
@@ -117,14 +117,17 @@ def render_loss(model: TSR, codes: Tensor, shapes: ShapeBatch, samples: Samples,
     return F.smooth_l1_loss(rendered, target, beta=0.1)
 
 
-def evaluate(model: TSR, count: int, device: str, names=templates.SEEN, cells: int = 40) -> dict[str, float]:
-    """Mean IoU on `count` held-out objects, beside the baselines on the same objects."""
+def evaluate(model: TSR, count: int, device: str, cells: int = 40) -> dict[str, float]:
+    """Mean IoU on `count` held-out objects, beside the baselines on the same objects: to watch a run with.
+
+    `scripts/evaluate.py` measures a finished model, on other objects.
+    """
     model.eval()
     scores: dict[str, list[Tensor]] = {"model": [], "inflated silhouette": [], "mean shape": []}
-    training = [make_batch(seed, 32, device, names) for seed in range(8)]
+    training = [make_batch(seed, 32, device) for seed in range(8)]
     mean = metrics.mean_shape(torch.cat([metrics.true_occupancy(s, b.pose, cells) for s, b in training]))
     for start in range(0, count, 25):
-        shapes, batch = make_batch(HELD_OUT_SEED + start, min(25, count - start), device, names)
+        shapes, batch = make_batch(HELD_OUT_SEED + start, min(25, count - start), device)
         truth = metrics.true_occupancy(shapes, batch.pose, cells)
         scores["model"].append(metrics.iou(truth, metrics.predicted_occupancy(model, batch.pictures, cells)))
         scores["inflated silhouette"].append(metrics.iou(truth, metrics.inflated_silhouette(batch.masks, cells)))
@@ -194,9 +197,6 @@ def main() -> None:
     parser.add_argument("--save-minutes", type=float, default=4)
     parser.add_argument("--overfit", type=int, default=0, metavar="N", help="train on N fixed objects, as a check")
     parser.add_argument("--release", action="store_true", help="write the model into the extension at the end")
-    parser.add_argument(
-        "--evaluate", type=int, default=200, metavar="N", help="held-out objects of the last measurement"
-    )
     options = parser.parse_args()
 
     options.state.mkdir(parents=True, exist_ok=True)
@@ -266,10 +266,9 @@ def main() -> None:
         return
     if options.release:
         run.release(ROOT / "dif3d_blender" / "engine" / "embedded")
-    for label, names in (("seen templates", templates.SEEN), ("left-out templates", templates.HELD_OUT)):
-        result = evaluate(run.average, options.evaluate, options.device, names)
-        print(json.dumps({"final": label} | result), file=log, flush=True)
-        print(label, result, flush=True)
+    line = {"held-out": evaluate(run.average, 100, options.device)} | run.progress
+    print(json.dumps(line), file=log, flush=True)
+    print(line, flush=True)
 
 
 def subset(fixed: tuple[ShapeBatch, Samples], count: int, step: int) -> tuple[ShapeBatch, Samples]:

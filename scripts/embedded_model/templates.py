@@ -18,6 +18,7 @@ from .shapes import Part, Shape
 
 Template = Callable[["Maker"], None]
 TEMPLATES: dict[str, Template] = {}
+FREE_SHARE = 0.25  # of the objects are free compositions
 HELD_OUT = ("teapot", "bench", "bird", "rocket")
 
 
@@ -953,7 +954,7 @@ def composition(m: Maker) -> None:
         m.bend = m.u(-0.5, 0.5)
 
 
-def make_shape(rng: np.random.Generator, names: tuple[str, ...], free_share: float = 0.25) -> Shape:
+def make_shape(rng: np.random.Generator, names: tuple[str, ...], free_share: float = FREE_SHARE) -> Shape:
     """Draw an object: one of the templates `names`, or with probability `free_share` a free composition."""
     maker = Maker(rng)
     name = "composition" if rng.random() < free_share else names[rng.integers(len(names))]
