@@ -1,0 +1,235 @@
+"""Runs inside a Blender with a window that has the extension: what an artist would notice while a job runs.
+
+Settings as in killed.py, and `log`: a file that takes one JSON line a finding. Where `shots` is given, the script makes
+a file there for each picture of the screen that it wants, and waits until the file is gone.
+"""
+
+import functools
+import json
+import os
+import sys
+import threading
+import time
+import traceback
+from pathlib import Path
+
+import bpy
+
+NAME = "bl_ext.user_default.dif3d_blender"
+SETTINGS = json.loads(os.environ["DIF3D_TEST"])
+BEAT = 0.005  # seconds between two beats of the timer that records its own lateness
+
+bpy.context.preferences.view.show_splash = False
+late, used = [], []  # seconds: how late each beat was; how long the main thread computed since the one before
+last_beat = time.monotonic(), time.thread_time()
+
+
+def beat():
+    global last_beat
+    now = time.monotonic(), time.thread_time()
+    late.append(now[0] - last_beat[0] - BEAT)
+    used.append(now[1] - last_beat[1])
+    last_beat = now
+    return BEAT
+
+
+def listen():
+    late.clear()
+    used.clear()
+
+
+def worst():
+    return {"late": max(late), "used": max(used), "beats": len(late)}
+
+
+def module(name):
+    return sys.modules[f"{NAME}.blender.{name}"]
+
+
+def say(what, **values):
+    with Path(SETTINGS["log"]).open("a") as log:
+        log.write(json.dumps({"what": what, **values}) + "\n")
+
+
+def view():
+    """Context members of the first 3D view."""
+    window = bpy.context.window_manager.windows[0]
+    area = next(area for area in window.screen.areas if area.type == "VIEW_3D")
+    return {"window": window, "area": area, "region": next(r for r in area.regions if r.type == "WINDOW")}
+
+
+def generate(behaviour, resolution=30):
+    module("preferences").model_name = lambda: behaviour
+    with bpy.context.temp_override(**view()):
+        bpy.ops.dif3d.generate("INVOKE_DEFAULT", resolution=resolution)
+    return module("handlers").jobs.tasks[-1]
+
+
+def results():
+    return sorted(obj.name for obj in bpy.data.objects if "dif3d_output" in obj)
+
+
+def undo(operator):
+    with bpy.context.temp_override(**view()):
+        getattr(bpy.ops.ed, operator)()
+
+
+def shot(name):
+    if "shots" in SETTINGS:
+        wanted = Path(SETTINGS["shots"], name)
+        wanted.touch()
+        while wanted.exists():
+            yield 0.1
+        yield 0.5
+
+
+def steps():
+    jobs = module("handlers").jobs
+    module("jobs").EngineProcess = functools.partial(module("jobs").EngineProcess, worker=SETTINGS["worker"])
+    view()["area"].spaces.active.show_region_ui = True
+    yield 1.5
+    with bpy.context.temp_override(**view()):
+        bpy.ops.dif3d.set_picture(filepath=SETTINGS["picture"])
+    yield 1.5
+    yield from shot("setup")
+    module("preferences").get().python_source = "existing"
+    module("preferences").get().python = SETTINGS["python"]
+    while module("handlers").inspection.running:
+        yield 0.1
+    say("picture", filepath=bpy.context.scene.dif3d.filepath, inspection=module("handlers").inspection.error)
+    yield 2
+    yield from shot("idle")
+
+    # what drawing the panel costs on this machine, without a job
+    listen()
+    for _ in range(8):
+        module("handlers")._redraw()
+        yield 0.3
+    say("drawing", **worst())
+
+    # a whole job, up to the import, and the import
+    task = generate("busy", resolution=550)
+    listen()
+    took = []
+    bring_in = module("jobs")._bring_in
+
+    def timed(task):
+        took.append(worst())
+        began = time.perf_counter(), time.thread_time()
+        bring_in(task)
+        took.append((time.perf_counter() - began[0], time.thread_time() - began[1]))
+
+    module("jobs")._bring_in = timed
+    while jobs.busy:
+        yield 0.05
+    module("jobs")._bring_in = bring_in
+    say("job", state=task.state, message=task.message, objects=results(), **took[0])
+    say("import", seconds=took[1][0], used=took[1][1])
+    yield 1
+    say("selected", active=bpy.context.view_layer.objects.active.name)
+    yield from shot("done")
+
+    # another file while a job runs
+    task = generate("busy")
+    bpy.ops.wm.read_homefile(app_template="")
+    while jobs.busy:
+        yield 0.05
+    say("other file", state=task.state, message=task.message, objects=results(), folder=Path(task.job.output).exists())
+    bpy.context.scene.dif3d.filepath = SETTINGS["picture"]
+
+    # undo and redo while a job runs: no crash; and a result is an undo step of its own
+    generate("ok")
+    while jobs.busy:
+        yield 0.05
+    task = generate("slow")
+    while task.stage != "Thinking":
+        yield 0.02
+    undo("undo")
+    yield 0.3
+    undone = results()
+    undo("redo")
+    yield 0.3
+    redone = results()
+    jobs.cancel()
+    generate("ok")
+    while jobs.busy:
+        yield 0.05
+    made = results()
+    undo("undo")
+    yield 0.3
+    say("undo", undone=undone, redone=redone, made=made, after=results())
+
+    # an import waits for the artist's tool
+    with bpy.context.temp_override(**view()):
+        bpy.ops.object.mode_set(mode="EDIT")
+    task = generate("ok")
+    while task.state != "ready":
+        yield 0.05
+    yield 0.5
+    waited = task.state
+    with bpy.context.temp_override(**view()):
+        bpy.ops.object.mode_set(mode="OBJECT")
+    while jobs.busy:
+        yield 0.05
+    say("edit mode", waited=waited, state=task.state)
+
+    # cancel
+    task = generate("stubborn")
+    while task.stage != "Thinking":
+        yield 0.02
+    yield 1.5
+    yield from shot("running")
+    began, ended = time.monotonic(), []
+    with bpy.context.temp_override(**view()):
+        bpy.ops.dif3d.cancel()
+    returned = time.monotonic() - began
+    # this window's own timers may come late
+    watch = threading.Thread(target=lambda: (jobs.engine.wait_stopped(9), ended.append(time.monotonic() - began)))
+    watch.start()
+    while jobs.busy or watch.is_alive():
+        yield 0.02
+    left = jobs.warm or Path(task.job.output).exists()
+    say("cancel", returned=returned, seconds=ended[0], state=task.state, left=left)
+
+    # a killed engine, and the next click
+    task = generate("kill")
+    while jobs.busy:
+        yield 0.05
+    say("killed", state=task.state, message=task.message)
+    yield 1
+    yield from shot("failed")
+    task = generate("ok")
+    while jobs.busy:
+        yield 0.05
+    say("after", state=task.state)
+
+    # the end of Blender in the middle of a job
+    task = generate("slow")
+    while task.stage != "Thinking":
+        yield 0.02
+    engine, close = jobs.engine._process.pid, jobs.close
+
+    def timed_close():
+        say("quit", engine=engine, at=time.time())  # Blender has saved quit.blend and ends its extensions
+        close()
+
+    jobs.close = timed_close
+    with bpy.context.temp_override(**view()):
+        bpy.ops.wm.quit_blender()
+
+
+_steps = steps()
+
+
+def step():
+    try:
+        return next(_steps)
+    except StopIteration:
+        return None
+    except Exception:
+        say("error", traceback=traceback.format_exc())
+        os._exit(9)
+
+
+bpy.app.timers.register(step, first_interval=1.0, persistent=True)
+bpy.app.timers.register(beat, persistent=True)
