@@ -18,12 +18,14 @@ from .memory import free_bytes, is_out_of_memory
 
 if TYPE_CHECKING:  # the network's modules import this one
     from .tsr.decoder import NeRFMLP
+    from .tsr.linear import Linear
     from .tsr.renderer import TriplaneNeRFRenderer
 
 # The two coordinates that each plane is looked up with, as the published network lays them out: xy, xz, yz.
 PLANE_AXES = ((0, 1), (0, 2), (1, 2))
 _CPU_CHUNK = 8192  # rows that stay in a core's cache through all layers; more is slower, not faster
 _SMALLEST_CHUNK = 256
+_DENSEST = 1e30
 
 
 class Field:
@@ -132,7 +134,8 @@ class Field:
         return self._in_chunks(render, rays, 3, rows_per_item=samples)
 
     def _activate(self, raw_density: Tensor) -> Tensor:
-        return self.renderer.density_activation(raw_density + self.renderer.cfg.density_bias)
+        # Finite, so that a surface beside very dense matter can still be interpolated.
+        return self.renderer.density_activation(raw_density + self.renderer.cfg.density_bias).clamp_max_(_DENSEST)
 
     @torch.no_grad()
     def _project(self, first: Linear) -> tuple[Tensor, Tensor]:

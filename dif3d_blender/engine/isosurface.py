@@ -110,11 +110,11 @@ def _no_surface(threshold: float, density: Tensor) -> str:
     return f"There is no surface at density {threshold:g}: the density ranges from {low:.3g} to {high:.3g}. {advice}"
 
 
-def _check_memory(needed: float, resolution: int, device: torch.device | str) -> None:
+def _check_memory(needed: float, lines: Tensor, device: torch.device | str) -> None:
     free = free_bytes(device)
     if needed > free:
         raise DIF3DError(
-            f"A mesh at resolution {resolution} would take about {in_gigabytes(needed)} of memory, and "
+            f"A mesh of {len(lines)} samples along each axis would take about {in_gigabytes(needed)} of memory, and "
             f"{in_gigabytes(free)} are free. Choose a lower resolution."
         )
 
@@ -124,7 +124,7 @@ def _check_memory(needed: float, resolution: int, device: torch.device | str) ->
 
 def _extract_dense(field: Field, lines: Tensor, threshold: float, closed: bool) -> Surface:
     count = len(lines)
-    _check_memory(count**3 * 16.0, count, "cpu")  # the samples, and the library's own copy in double precision
+    _check_memory(count**3 * 16.0, lines, "cpu")  # the samples, and the library's own copy in double precision
     density = np.empty((count, count, count), dtype=np.float32)
     for index in range(count):
         density[index] = field.lattice_density(lines[None, index, None], lines[None], lines[None])[0, 0].cpu().numpy()
@@ -181,7 +181,7 @@ class _Blocks:
         self._rim = closed
         count = -(-len(lines) // _BLOCK)
         of_maps = count**3 * 13.0  # bytes: which blocks are wanted, assumed, known
-        _check_memory(of_maps, len(lines), field.device)
+        _check_memory(of_maps, lines, field.device)
         # Samples past the end repeat the last one, which leaves all signs as they are; their cells are left out later.
         spread = torch.arange(count * _BLOCK, device=lines.device).clamp_max(len(lines) - 1)
         self._at = lines[spread].view(count, _BLOCK)
@@ -191,7 +191,7 @@ class _Blocks:
         self._on_rim = self._on_rim.view(count, _BLOCK)
         seeds, self.assumed = self._seed(occupancy, closed)
         of_marching = len(seeds) * _BLOCK**3 * 40.0  # bytes: samples, corners, cases, edges
-        _check_memory(of_maps + of_marching, len(lines), field.device)
+        _check_memory(of_maps + of_marching, lines, field.device)
         self.index = torch.full((count,) * 3, -1, dtype=torch.int32, device=lines.device)
         self.where = seeds.new_zeros(0, 3)
         self.density = torch.zeros(0, _BLOCK, _BLOCK, _BLOCK, device=lines.device)

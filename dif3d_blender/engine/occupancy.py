@@ -1,13 +1,14 @@
 """Where a field has matter: a coarse lattice of densities that extraction and rendering share.
 
 The lattice runs through the texel centres of the planes. Between two of them every feature of the triplane is linear
-along each axis, so the lattice sees all that the planes hold; only the decoder can bend the density in between. Where it
-might is judged by how much the density changes nearby.
+along each axis, so the lattice sees all that the planes hold; only the decoder can bend the density in between. Where
+it might is judged by how much it bends there: between two points it is taken to exceed both by at most half its second
+difference, which is exact for a tent between them.
 
-What can be missed: a piece of matter (or a hollow) that lies wholly between lattice points, so that it is smaller than a
-texel (2·radius / plane size) along every axis or a sheet thinner than one, and does not show in the slope of the density
-around it either. Anything that reaches a lattice point is found, and a surface that is found anywhere is followed to
-its end (`isosurface`).
+What can be missed: a piece of matter (or a hollow) that lies wholly between lattice points, so that it is smaller than
+a texel (2·radius / plane size) along every axis or a sheet thinner than one, and does not show in the slope of the
+density beside it either. Anything that reaches a lattice point is found, and a surface that is found anywhere is
+followed to its end (`isosurface`).
 """
 
 from __future__ import annotations
@@ -21,9 +22,6 @@ from torch import Tensor
 from .field import Field
 
 _FEWEST_CELLS = 48  # along each axis: planes with fewer texels are subdivided
-# How far the log density in a cell may go past that at its corners, as a share of how much it changes between corners:
-_SURFACE_MARGIN = 0.5  # of the cell or one beside it, where a surface must not be missed
-_MATTER_MARGIN = 0.25  # of the cell itself, where it is about light
 
 
 class Occupancy:
@@ -45,20 +43,29 @@ class Occupancy:
         self._cell = 2 * radius / self._steps
         whole = self.lines.expand(len(lines), -1)
         self.density = field.lattice_density(self.lines[:, None], whole, whole)[:, 0]
-        log = self.density.clamp_min(1e-12).log()[None, None]
-        self._high, self._low = F.max_pool3d(log, 2, 1)[0, 0], -F.max_pool3d(-log, 2, 1)[0, 0]  # of a cell's corners
+        log = self.density.clamp(1e-12, 1e12).log()
+        # The bounds of the log density in each cell [G − 1]³: those of its corners, and how far it may bend past them.
+        self._high, self._low = _of_corners(log), -_of_corners(-log)
+        for axis in range(3):
+            bend = F.pad(log.movedim(axis, 2).diff(n=2), (1, 1)).movedim(2, axis) / 2
+            self._high += _of_corners((-bend).clamp_min(0))
+            self._low -= _of_corners(bend.clamp_min(0))
 
     def crossed(self, threshold: float) -> Tensor:
         """Which cells [G − 1]³ the surface at density `threshold` may cross."""
         level = math.log(threshold)
-        margin = _SURFACE_MARGIN * F.max_pool3d((self._high - self._low)[None], 3, 1, 1)[0]
-        return (self._high + margin >= level) & (self._low - margin <= level)
+        return (self._high >= level) & (self._low <= level)
 
     def above(self, density: float) -> Tensor:
         """Which cells [G − 1]³ may hold more than `density`."""
-        return self._high + _MATTER_MARGIN * (self._high - self._low) > math.log(density)
+        return self._high > math.log(density)
 
     def cell_of(self, coordinate: Tensor) -> Tensor:
         """The number of the cell along one axis that holds each coordinate; the last ones reach out of the box."""
         cell = ((coordinate - self._first) / self._cell).floor().long() + 1
         return cell.clamp_(0, len(self.lines) - 2)
+
+
+def _of_corners(values: Tensor) -> Tensor:
+    """The largest of `values` [G, G, G] at the corners of each cell, [G − 1, G − 1, G − 1]."""
+    return F.max_pool3d(values[None], 2, 1)[0]

@@ -2,7 +2,7 @@
 
 The fast path takes the same samples of a ray as the network's own renderer, but decodes only those in cells of the
 `Occupancy` that may hold matter, front to back, and leaves a ray when hardly any light comes through. What it leaves
-out: matter of a density under `_EMPTY` (less than 0.16 % of the light at a sample), and what lies behind all but
+out: matter of a density under `_EMPTY` (at most 0.23 % of the light at a sample), and what lies behind all but
 `_OPAQUE` of the light, which takes the colour seen so far. On the references, pictures differ from the dense ones by
 less than one 8-bit level at the worst pixel.
 """
@@ -18,7 +18,7 @@ from .cameras import get_spherical_cameras, rays_intersect_bbox
 from .field import Field
 from .occupancy import Occupancy
 
-_EMPTY = 0.2  # density that is not worth looking at
+_EMPTY = 0.3  # density that is not worth looking at
 _OPAQUE = 1e-3  # transmittance at which a ray is left
 _AT_ONCE = 8  # samples of a ray that are decoded together
 _CPU_RAYS, _GPU_RAYS = 1 << 16, 1 << 20  # rays that are followed together

@@ -1,8 +1,8 @@
 """Linear layers that use the fastest matrix product there is for them.
 
-On x86 CPUs torch hands float32 products to MKL, which leaves half of an AMD processor's vector width unused; oneDNN, which
-torch carries too, does not. On an EPYC with AVX-512 it is 2.1 to 2.7 times as fast at the sizes of this network, with the
-same float32 arithmetic. `torch.backends.mkldnn.flags(enabled=False)` switches it off.
+On x86 CPUs torch hands float32 products to MKL, which leaves half of an AMD processor's vector width unused; oneDNN,
+which torch carries too, does not. On an EPYC with AVX-512 it is 2.1 to 2.7 times as fast at the sizes of this network,
+with the same float32 arithmetic. `torch.backends.mkldnn.flags(enabled=False)` switches it off.
 """
 
 from __future__ import annotations

@@ -1,0 +1,123 @@
+"""The fast form of a field against the dense one, and what happens when memory runs out."""
+
+import pytest
+import torch
+from fields import RADIUS, random_field
+
+from dif3d_blender.engine import memory
+from dif3d_blender.engine.field import Field
+from dif3d_blender.engine.tsr.linear import linear
+
+
+def dense_twin(field: Field) -> Field:
+    return Field(field.triplane, field.decoder, field.renderer, dense=True)
+
+
+def assert_same(fast: torch.Tensor, dense: torch.Tensor) -> None:
+    assert fast.shape == dense.shape
+    assert torch.allclose(fast, dense, rtol=2e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("reduction", ["concat", "mean"])
+@pytest.mark.parametrize("bias", [True, False])
+def test_fast_form_equals_the_renderer(reduction, bias):
+    field = random_field(texels=7, reduction=reduction, bias=bias)
+    points = torch.cat(
+        [
+            (torch.rand(2000, 3) * 2 - 1) * RADIUS,
+            torch.tensor([[x, y, z] for x in (-1, 1) for y in (-1, 0, 1) for z in (-1, 1)]) * RADIUS,  # the border
+            torch.rand(50, 3) * 0.001 + RADIUS,  # rounding takes points out of the box
+        ]
+    )
+    for fast, dense in zip(field.query(points), dense_twin(field).query(points), strict=True):
+        assert_same(fast, dense)
+
+
+def test_texel_centres_and_shapes():
+    field = random_field(texels=5)
+    points = (torch.rand(3, 4, 3) * 2 - 1) * RADIUS
+    density, color = field.query(points)
+    assert density.shape == (3, 4, 1)
+    assert color.shape == (3, 4, 3)
+    assert (density >= 0).all()
+    assert ((color >= 0) & (color <= 1)).all()
+    assert torch.equal(field.density(points), density)
+    assert torch.equal(field.color(points), color)
+    assert field.query(points[:0])[0].shape == (0, 4, 1)
+
+
+def test_lattices_equal_points():
+    field = random_field()
+    x, y, z = torch.rand(5, 3) - 0.5, torch.rand(5, 4) - 0.5, torch.rand(5, 2) - 0.5
+    points = torch.stack(torch.broadcast_tensors(x[:, :, None, None], y[:, None, :, None], z[:, None, None, :]), dim=-1)
+    for form in (field, dense_twin(field)):
+        assert_same(form.lattice_density(x, y, z), field.density(points)[..., 0])
+
+
+def test_chunk_size_changes_nothing_but_the_calls():
+    points = (torch.rand(1000, 3) * 2 - 1) * RADIUS
+    whole, parts = random_field(chunk_size=100_000), random_field(chunk_size=37)
+    assert_same(parts.density(points), whole.density(points))
+    x = torch.linspace(-0.5, 0.5, 5).expand(7, -1)
+    assert_same(parts.lattice_density(x, x, x), whole.lattice_density(x, x, x))
+    assert parts.queries == whole.queries == 1000 + 7 * 125
+
+
+def test_out_of_memory_is_retried_smaller_and_said(monkeypatch):
+    field = random_field(chunk_size=4096)
+    points = (torch.rand(5000, 3) * 2 - 1) * RADIUS
+    expected = field.density(points)
+    features, calls = field._features, []
+
+    def short_of_memory(chunk):
+        calls.append(len(chunk))
+        if len(chunk) > 1000:
+            raise RuntimeError(
+                "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes"
+            )
+        return features(chunk)
+
+    monkeypatch.setattr(field, "_features", short_of_memory)
+    assert torch.equal(field.density(points), expected)
+    assert calls[:2] == [4096, 1024]
+    assert field.chunk_size < 1000
+    assert all("Memory ran out" in warning for warning in field.warnings)
+    assert field.queries == 10_000
+
+
+def test_other_errors_and_hopeless_memory_are_raised(monkeypatch):
+    def fail(message):
+        def features(chunk):
+            raise RuntimeError(message)
+
+        return features
+
+    for message in ("shapes do not fit", "can't allocate memory"):
+        field = random_field()
+        monkeypatch.setattr(field, "_features", fail(message))
+        with pytest.raises(RuntimeError, match=message):
+            field.density(torch.zeros(10, 3))
+
+
+def test_free_memory_is_a_sensible_number(tmp_path, monkeypatch):
+    free = memory.free_bytes("cpu")
+    assert free > 2**20
+    (tmp_path / "memory.max").write_text("5000000\n")
+    (tmp_path / "memory.current").write_text("2000000\n")
+    monkeypatch.setattr(memory, "_CGROUP", tmp_path)
+    assert memory.free_bytes("cpu") == 3_000_000
+    (tmp_path / "memory.max").write_text("max\n")
+    assert memory.free_bytes("cpu") > 2**20
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (2, 5, 3), (0, 3)])
+@pytest.mark.parametrize("has_bias", [True, False])
+def test_onednn_product_equals_torchs(shape, has_bias):
+    x, weight, bias = torch.randn(shape), torch.randn(4, 3), torch.randn(4) if has_bias else None
+    expected = torch.nn.functional.linear(x, weight, bias)
+    with torch.no_grad():
+        assert torch.allclose(linear(x, weight, bias), expected, atol=1e-5)
+        across = x.transpose(0, -2).contiguous().transpose(0, -2)  # another memory layout
+        assert torch.allclose(linear(across, weight, bias), expected, atol=1e-5)
+    with_gradient = linear(x, weight.requires_grad_(), bias)
+    assert with_gradient.requires_grad
