@@ -20,6 +20,7 @@ import bpy
 from ..engine.errors import DIF3DError
 from ..messages import Failure, Job, Progress, Result
 from . import scene
+from .baking import bake_texture
 from .engine_process import EngineProcess
 
 KEPT = 20  # finished tasks that the panel can still show
@@ -37,6 +38,7 @@ class Task:
     file: str  # the .blend that asked; empty where it was never saved
     session: int  # which of the files that this Blender had open
     make_mesh: bool = True
+    texture: int = 0  # texels a side of the texture that the new mesh gets; 0 keeps vertex colours only
     target: str = ""  # name of the object whose mesh is made anew; empty for a new object
     state: str = "waiting"  # waiting, running, ready (made, not imported yet), done, kept, failed, cancelled
     stage: str = ""
@@ -242,6 +244,8 @@ def _bring_in(task: Task) -> None:
     collection = scene.add_result(task.result, task.name, task.job.size, where, mesh=task.make_mesh)
     task.objects = [obj.name for obj in collection.objects]
     _select(collection.objects)
+    if task.texture and task.make_mesh:
+        bake_texture(collection.objects[0], task.texture)
 
 
 def _select(objects) -> None:

@@ -10,6 +10,7 @@ from bpy.props import BoolProperty, EnumProperty, StringProperty
 from ..engine.errors import DIF3DError
 from ..messages import Job
 from . import environment, handlers, paths, picture, preferences, properties, scene
+from .baking import bake_texture
 from .jobs import Task
 
 _HIDDEN = {"HIDDEN", "SKIP_SAVE"}
@@ -116,11 +117,11 @@ class DIF3D_OT_generate(_Operator, properties.JobSettings):
             model=model,
             gaussians=chosen["make_gaussians"],
             frames=chosen["frame_count"] if chosen["make_frames"] else 0,
-            texture=int(chosen["texture_size"]) if chosen["make_texture"] else 0,
-            allow_network=bpy.app.online_access,
+            allow_network=preferences.may_fetch(),
             **{key: chosen[key] for key in chosen if key in Job.__dataclass_fields__},
         )
-        _submit(self, _new_task(context, job, name, make_mesh=chosen["make_mesh"]))
+        texture = int(chosen["texture_size"]) if chosen["make_texture"] else 0
+        _submit(self, _new_task(context, job, name, make_mesh=chosen["make_mesh"], texture=texture))
         if self.filepath and not bpy.app.background:
             settings.filepath = self.filepath
 
@@ -196,6 +197,30 @@ class DIF3D_OT_frames(_OnResult):
         count, size = self.value(context, "frame_count"), self.value(context, "frame_size")
         job = self.job(context, f"{obj.name}-frames", frames=count, frame_size=size, resolution=32)
         _submit(self, _new_task(context, job, f"{obj.name} frames", make_mesh=False))
+
+
+class DIF3D_OT_bake(_Operator, properties.JobSettings):
+    """Give the selected object a texture that shows its vertex colours; it is unwrapped where it has no UVs"""
+
+    bl_idname = "dif3d.bake"
+    bl_label = "Bake Texture"
+    bl_options = {"UNDO"}  # noqa: RUF012
+
+    @classmethod
+    def poll(cls, context):
+        obj = context.object
+        if obj is None or obj.type != "MESH" or obj.data.color_attributes.active_color is None:
+            cls.poll_message_set("Select a mesh that has vertex colours.")
+            return False
+        if obj.mode != "OBJECT" or obj.active_material is None:
+            cls.poll_message_set("The object needs a material, and to be in Object Mode.")
+            return False
+        return True
+
+    def run(self, context):
+        chosen = self if self.properties.is_property_set("texture_size") else context.scene.dif3d
+        image = bake_texture(context.object, int(chosen.texture_size))
+        self.report({"INFO"}, f"Baked {image.name}")
 
 
 def has_code(obj: bpy.types.Object) -> bool:
@@ -395,6 +420,7 @@ _classes = (
     DIF3D_OT_generate,
     DIF3D_OT_remesh,
     DIF3D_OT_frames,
+    DIF3D_OT_bake,
     DIF3D_OT_cancel,
     DIF3D_OT_import_kept,
     DIF3D_OT_dismiss,

@@ -89,6 +89,7 @@ class DIF3D_PT_result(_Panel, bpy.types.Panel):
         column = layout.column(align=True)
         column.operator("dif3d.remesh", icon="MOD_REMESH")
         column.operator("dif3d.frames", icon="RENDER_ANIMATION")
+        column.operator("dif3d.bake", icon="TEXTURE")
         layout.operator("dif3d.open_folder", icon="FILE_FOLDER").folder = obj[scene.OUTPUT]
 
 

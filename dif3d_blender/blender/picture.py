@@ -10,6 +10,7 @@ import numpy as np
 
 from ..engine.errors import DIF3DError
 from ..engine.files import atomic_path
+from .colors import to_srgb
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".tga", ".gif", ".ppm", ".jp2")
 _previews: bpy.utils.previews.ImagePreviewCollection | None = None
@@ -52,8 +53,7 @@ def from_image(image: bpy.types.Image, folder: Path) -> Path:
     pixels = np.empty((height, width, image.channels), np.float32)
     image.pixels.foreach_get(pixels.ravel())
     if image.is_float:  # scene-linear; byte images hold sRGB
-        color = np.clip(pixels[..., :3], 0, 1)
-        pixels[..., :3] = np.where(color <= 0.0031308, color * 12.92, 1.055 * color ** (1 / 2.4) - 0.055)
+        pixels[..., :3] = to_srgb(pixels[..., :3])
     path = folder / "picture.png"
     with atomic_path(path) as temporary:
         temporary.write_bytes(png_bytes((np.clip(pixels[::-1], 0, 1) * 255 + 0.5).astype(np.uint8)))

@@ -4,7 +4,7 @@ import textwrap
 from pathlib import Path
 
 import bpy
-from bpy.props import EnumProperty, IntProperty, StringProperty
+from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
 
 from ..engine.errors import DIF3DError
 from . import EXTENSION, environment, handlers, models, paths
@@ -58,6 +58,11 @@ def model_name() -> str:
     if preferences.model == "auto" and models.TRIPOSR.is_in(paths.models_folder()):
         return str(paths.models_folder() / models.TRIPOSR.key)
     return preferences.model
+
+
+def may_fetch() -> bool:
+    """Whether a job may fetch models."""
+    return get().fetch_models and bpy.app.online_access
 
 
 def _inspect(preferences, _context) -> None:
@@ -115,6 +120,12 @@ class DIF3D_AP_preferences(bpy.types.AddonPreferences):
         description="Folder for results, each in a folder of its own. Empty: Blender's folder for this extension",
         subtype="DIR_PATH",
     )
+    fetch_models: BoolProperty(
+        name="Fetch Models When Needed",
+        description="Let a job fetch a smaller model that it could use and that is not on this machine (background "
+        "removal, depth), where Blender's online access is allowed",
+        default=False,
+    )
     idle_minutes: IntProperty(
         name="End Idle Engine After",
         description="Minutes after which an engine without work is ended and gives its memory back; 0 keeps it",
@@ -137,6 +148,7 @@ class DIF3D_AP_preferences(bpy.types.AddonPreferences):
         if self.model == "folder":
             layout.prop(self, "model_folder")
         _draw_models(layout.box())
+        layout.prop(self, "fetch_models")
         layout.separator()
         layout.prop(self, "output", placeholder=str(paths.user_folder("results")))
         layout.prop(self, "idle_minutes")

@@ -47,7 +47,7 @@ class JobSettings:
     )
     make_texture: BoolProperty(
         name="Texture",
-        description="Unwrap the mesh and give it a texture instead of vertex colours",
+        description="Unwrap the mesh and give it a texture that shows its vertex colours",
         default=False,
     )
     quality: EnumProperty(
