@@ -269,4 +269,5 @@ def _change(function: Callable[[], None], what: str) -> None:
         return
     with bpy.context.temp_override(window=bpy.context.window or windows[0]):
         function()
+        scene.show_colors(window.screen for window in windows)
         bpy.ops.ed.undo_push(message=f"Generate {what}")

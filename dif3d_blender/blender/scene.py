@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -195,7 +195,10 @@ def save_scene(path: str | Path, results: Sequence[Result], size: float = 1.0) -
     for result in results:
         objects += add_result(result, Path(result.output).name, size, scene).objects
     _light_and_camera(scene, objects)
-    _show_colors()
+    show_colors(bpy.data.screens)
+    for view in _views(bpy.data.screens):
+        if view.region_3d is not None:
+            view.region_3d.view_perspective = "CAMERA"
     bpy.context.view_layer.objects.active = objects[0]
     with atomic_path(path) as temporary:
         try:
@@ -261,15 +264,18 @@ def _light_and_camera(scene: bpy.types.Scene, objects: Sequence[bpy.types.Object
     scene.collection.objects.link(sun)
 
 
-def _show_colors() -> None:
-    """Let every 3D view of the file show colour attributes, through the camera."""
-    for screen in bpy.data.screens:
+def _views(screens: Iterable[bpy.types.Screen]) -> Iterator[bpy.types.SpaceView3D]:
+    for screen in screens:
         for area in screen.areas:
             if area.type == "VIEW_3D":
-                space = area.spaces.active
-                space.shading.type, space.shading.color_type = "SOLID", "VERTEX"
-                if space.region_3d is not None:
-                    space.region_3d.view_perspective = "CAMERA"
+                yield area.spaces.active
+
+
+def show_colors(screens: Iterable[bpy.types.Screen]) -> None:
+    """Let 3D views in Solid mode show colour attributes, unless the artist chose other colours than the default."""
+    for view in _views(screens):
+        if view.shading.type == "SOLID" and view.shading.color_type == "MATERIAL":
+            view.shading.color_type = "VERTEX"
 
 
 @contextlib.contextmanager

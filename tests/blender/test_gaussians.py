@@ -107,6 +107,6 @@ def test_a_damaged_cloud_leaves_nothing_in_the_file(make_result, key, array, wor
 
 def test_100000_gaussians_take_less_than_a_second(make_result):
     result = make_result(resolution=317, gaussians=True)
-    began = time.perf_counter()
+    began = time.thread_time()  # the work itself: other programs may keep the machine busy
     (cloud,) = scene.add_result(result, "thing", mesh=False).objects
-    assert len(cloud.data.points) > 100_000 and time.perf_counter() - began < 1.0
+    assert len(cloud.data.points) > 100_000 and time.thread_time() - began < 1.0

@@ -78,7 +78,7 @@ def test_the_artist_is_never_in_the_way(version, archive, settings, tmp_path):  
     clock = "used" if busy > 1 else "late"
     assert found["job"][clock] < max(0.05, 1.5 * found["drawing"][clock]), found
     assert found["job"]["state"] == "done" and found["import"]["used"] < 1.0, found
-    assert found["selected"]["active"] == "subject"
+    assert found["selected"] == {"what": "selected", "active": "subject", "shown": "VERTEX"}
     before_and_after = {"undone": [], "redone": ["subject"], "made": ["subject", "subject.001"], "after": ["subject"]}
     assert found["undo"] == before_and_after | {"what": "undo"}
     assert found["other file"]["state"] == "kept" and found["other file"]["folder"]

@@ -92,6 +92,10 @@ def steps():
         bpy.ops.dif3d.set_picture(filepath=SETTINGS["picture"])
     yield 1.5
     yield from shot("setup")
+    bpy.context.scene.dif3d.filepath = ""
+    bpy.context.window_manager.clipboard = SETTINGS["picture"]
+    with bpy.context.temp_override(**view()):
+        bpy.ops.dif3d.paste_picture()
     module("preferences").get().python_source = "existing"
     module("preferences").get().python = SETTINGS["python"]
     while module("handlers").inspection.running:
@@ -126,7 +130,8 @@ def steps():
     say("job", state=task.state, message=task.message, objects=results(), **took[0])
     say("import", seconds=took[1][0], used=took[1][1])
     yield 1
-    say("selected", active=bpy.context.view_layer.objects.active.name)
+    shading = view()["area"].spaces.active.shading
+    say("selected", active=bpy.context.view_layer.objects.active.name, shown=shading.color_type)
     yield from shot("done")
 
     # another file while a job runs
@@ -198,6 +203,10 @@ def steps():
     say("killed", state=task.state, message=task.message)
     yield 1
     yield from shot("failed")
+    if "shots" in SETTINGS:
+        with bpy.context.temp_override(**view()):
+            bpy.ops.dif3d.show_log("INVOKE_DEFAULT", which="engine")
+        yield from shot("log")
     task = generate("ok")
     while jobs.busy:
         yield 0.05
