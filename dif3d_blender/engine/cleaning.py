@@ -23,7 +23,8 @@ def clean_surface(surface: Surface, speck_share: float = 0.01, smoothing: int = 
         surface: what to clean.
         speck_share: pieces whose area is less than this share of the largest piece's are removed; 0 keeps all.
         smoothing: pairs of smoothing steps (Taubin 1995); they keep the volume of each surface.
-        face_limit: decimate to at most this many faces (quadric error metrics); 0 keeps all.
+        face_limit: decimate to at most this many faces (quadric error metrics), as far as pieces and holes
+            allow; 0 keeps all.
 
     Raises:
         DIF3DError: a negative setting, or a face limit under 4.
@@ -78,14 +79,14 @@ def _decimated(surface: Surface, face_limit: int) -> Surface:
     # Collapsing edges can fold a surface onto itself. Fewer faces, or a more patient collapse, may not.
     was_closed = is_closed(surface.faces)
     results = []
-    for share, aggressiveness in ((1.0, 5), (1.0, 4), (0.9, 5), (0.8, 5), (0.6, 5)):
+    for share, aggressiveness in ((1.0, 5), (1.0, 4), (0.9, 5), (0.8, 5), (0.6, 5), (1.0, 10)):
         vertices, faces = fast_simplification.simplify(
             surface.vertices, surface.faces, target_count=int(share * face_limit), agg=aggressiveness
         )
         results.append(_compact(vertices.astype(np.float32), faces))
         if len(faces) <= face_limit and (is_closed(faces) or not was_closed):
             return results[-1]
-    return results[0]
+    return min(results, key=lambda result: abs(len(result.faces) - face_limit))
 
 
 def _links(surface: Surface) -> sparse.csr_array:

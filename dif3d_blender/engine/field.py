@@ -8,6 +8,8 @@ rounding.
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import torch
@@ -27,6 +29,9 @@ _CPU_CHUNK = 8192  # rows that stay in a core's cache through all layers; more i
 _SMALLEST_CHUNK = 256
 _DENSEST = 1e30
 
+Correction = Callable[[Tensor, Tensor], Tensor]
+"""Points [N, 3] of the field frame, and the density there [N], to a better density [N]."""
+
 
 class Field:
     """Density and colour at points of the field frame.
@@ -41,6 +46,7 @@ class Field:
     Attributes:
         queries: how many points were decoded so far.
         warnings: what the user should know, such as memory that ran out.
+        corrections: what is known besides the triplane (`corrected`).
     """
 
     def __init__(
@@ -57,6 +63,7 @@ class Field:
         self.dense = dense
         self.queries = 0
         self.warnings: list[str] = []
+        self.corrections: tuple[Correction, ...] = ()
         first, *self._rest = (module for module in decoder.layers)
         self._table, self._bias = self._project(first)
         self.chunk_size = chunk_size or self._choose_chunk()
@@ -75,15 +82,23 @@ class Field:
         """Texels along each side of a plane."""
         return self.triplane.shape[-1]
 
+    def corrected(self, correction: Correction) -> Field:
+        """The same field with its density corrected by what the picture tells besides."""
+        other = copy.copy(self)
+        other.corrections = (*self.corrections, correction)
+        other.warnings = []
+        return other
+
     def query(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Density [..., 1] (≥ 0) and colour [..., 3] (sRGB in [0, 1]) at points [..., 3]."""
-        flat = points.reshape(-1, 3)
-        if self.dense:
-            raw = self._in_chunks(self._decode_dense, flat, 4)
-        else:
-            raw = self._in_chunks(lambda chunk: self._decode(self._features(chunk)), flat, 4)
-        color = self.renderer.color_activation(raw[:, 1:])
-        return self._activate(raw[:, :1]).view(*points.shape[:-1], 1), color.view(points.shape)
+
+        def decode(chunk: Tensor) -> Tensor:
+            raw = self._decode_dense(chunk) if self.dense else self._decode(self._features(chunk))
+            density = self._correct(chunk, self._activate(raw[:, 0]))
+            return torch.cat([density[:, None], self.renderer.color_activation(raw[:, 1:])], dim=1)
+
+        out = self._in_chunks(decode, points.reshape(-1, 3), 4)
+        return out[:, :1].view(*points.shape[:-1], 1), out[:, 1:].view(points.shape)
 
     def density(self, points: Tensor) -> Tensor:
         """Density [..., 1] (≥ 0) at points [..., 3]."""
@@ -93,8 +108,8 @@ class Field:
         """Colour [..., 3] (sRGB in [0, 1]) at points [..., 3]."""
         return self.query(points)[1]
 
-    def lattice_density(self, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
-        """Density on B small lattices.
+    def lattice(self, x: Tensor, y: Tensor, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Density and colour on B small lattices.
 
         Args:
             x: coordinates of the samples along x, [B, nx].
@@ -102,14 +117,12 @@ class Field:
             z: coordinates along z, [B, nz].
 
         Returns:
-            Density [B, nx, ny, nz].
+            Density [B, nx, ny, nz], and colour [B, nx, ny, nz, 3].
         """
         lattices, sizes = len(x), (x.shape[1], y.shape[1], z.shape[1])
         if self.dense:
-            points = torch.stack(
-                torch.broadcast_tensors(x[:, :, None, None], y[:, None, :, None], z[:, None, None, :]), dim=-1
-            )
-            return self.density(points)[..., 0]
+            density, color = self.query(_lattice_points(x, y, z))
+            return density[..., 0], color
         coordinates = torch.cat([x, y, z], dim=1)
         per_lattice = sizes[0] * sizes[1] * sizes[2]
 
@@ -118,10 +131,14 @@ class Field:
             # Each plane is interpolated on its own 2-D lattice; the 3-D lattice only adds what it finds there.
             xy, xz, yz = (self._interpolate(plane, lines[u], lines[v]) for plane, (u, v) in enumerate(PLANE_AXES))
             hidden = xy[:, :, :, None] + xz[:, :, None] + yz[:, None] + self._bias
-            return self._decode(hidden.flatten(0, 3))[:, :1].view(len(chunk), -1)
+            raw = self._decode(hidden.flatten(0, 3))
+            density = self._activate(raw[:, 0])
+            if self.corrections:
+                density = self._correct(_lattice_points(*lines).view(-1, 3), density)
+            return torch.cat([density[:, None], self.renderer.color_activation(raw[:, 1:])], dim=1).view(len(chunk), -1)
 
-        raw = self._in_chunks(decode, coordinates, per_lattice, rows_per_item=per_lattice)
-        return self._activate(raw).view(lattices, *sizes)
+        out = self._in_chunks(decode, coordinates, 4 * per_lattice, rows_per_item=per_lattice).view(lattices, *sizes, 4)
+        return out[..., 0], out[..., 1:]
 
     def render_dense(self, origins: Tensor, directions: Tensor) -> Tensor:
         """Render rays [N, 3] by the network's own renderer, every sample of every ray: colours [N, 3], sRGB."""
@@ -129,13 +146,19 @@ class Field:
         rays = torch.cat([origins, directions], dim=1)
 
         def render(chunk: Tensor) -> Tensor:
-            return self.renderer(self.decoder, self.triplane, chunk[:, :3], chunk[:, 3:])
+            return self.renderer(self.decoder, self.triplane, chunk[:, :3], chunk[:, 3:], self._correct)
 
         return self._in_chunks(render, rays, 3, rows_per_item=samples)
 
     def _activate(self, raw_density: Tensor) -> Tensor:
         # Finite, so that a surface beside very dense matter can still be interpolated.
         return self.renderer.density_activation(raw_density + self.renderer.cfg.density_bias).clamp_max_(_DENSEST)
+
+    def _correct(self, points: Tensor, density: Tensor) -> Tensor:
+        """The density [N] at points [N, 3] with all corrections."""
+        for correction in self.corrections:
+            density = correction(points, density)
+        return density
 
     @torch.no_grad()
     def _project(self, first: Linear) -> tuple[Tensor, Tensor]:
@@ -229,3 +252,8 @@ class Field:
     def _weighted_rows(self, index: Tensor, weight: Tensor) -> Tensor:
         """The sum of rows of the table, [N, taps] with weights [N, taps]: [N, neurons]."""
         return F.embedding_bag(index, self._table, per_sample_weights=weight, mode="sum")
+
+
+def _lattice_points(x: Tensor, y: Tensor, z: Tensor) -> Tensor:
+    """The points of B lattices with coordinates [B, nx], [B, ny], [B, nz]: [B, nx, ny, nz, 3]."""
+    return torch.stack(torch.broadcast_tensors(x[:, :, None, None], y[:, None, :, None], z[:, None, None, :]), dim=-1)

@@ -127,7 +127,8 @@ def _extract_dense(field: Field, lines: Tensor, threshold: float, closed: bool) 
     _check_memory(count**3 * 16.0, lines, "cpu")  # the samples, and the library's own copy in double precision
     density = np.empty((count, count, count), dtype=np.float32)
     for index in range(count):
-        density[index] = field.lattice_density(lines[None, index, None], lines[None], lines[None])[0, 0].cpu().numpy()
+        samples, _ = field.lattice(lines[None, index, None], lines[None], lines[None])
+        density[index] = samples[0, 0].cpu().numpy()
     if closed:
         for axis in range(3):
             np.moveaxis(density, axis, 0)[[0, -1]] = 0.0
@@ -213,7 +214,7 @@ class _Blocks:
     def _add(self, where: Tensor) -> Tensor:
         """Sample blocks [n, 3]; return the blocks that the surface goes on into."""
         x, y, z = where.unbind(dim=1)
-        density = self.field.lattice_density(self._at[x], self._at[y], self._at[z])
+        density, _ = self.field.lattice(self._at[x], self._at[y], self._at[z])
         if self._rim:
             rim = self._on_rim
             outside = rim[x][:, :, None, None] | rim[y][:, None, :, None] | rim[z][:, None, None]

@@ -1,4 +1,4 @@
-"""Where a field has matter: a coarse lattice of densities that extraction and rendering share.
+"""Where a field has matter: a coarse lattice of samples that extraction and rendering share.
 
 The lattice runs through the texel centres of the planes. Between two of them every feature of the triplane is linear
 along each axis, so the lattice sees all that the planes hold; only the decoder can bend the density in between. Where
@@ -39,11 +39,14 @@ class Occupancy:
         inner = (torch.arange((texels - 1) * parts + 1, dtype=torch.float32) / parts + 0.5) * (2 / texels) - 1
         lines = torch.cat([torch.tensor([-1.0]), inner, torch.tensor([1.0])]) * radius
         self.lines = lines.to(field.device)
+        self._widths = self.lines.diff()
         self._first = self.lines[1].item()
         self._cell = 2 * radius / self._steps
         whole = self.lines.expand(len(lines), -1)
-        self.density = field.lattice_density(self.lines[:, None], whole, whole)[:, 0]
-        log = self.density.clamp(1e-12, 1e12).log()
+        density, color = (samples[:, 0] for samples in field.lattice(self.lines[:, None], whole, whole))
+        self.density = density
+        log = density.clamp(1e-12, 1e12).log()
+        self._samples = torch.cat([log[..., None], color], dim=-1).flatten(0, 2)  # [G³, 4]
         # The bounds of the log density in each cell [G − 1]³: those of its corners, and how far it may bend past them.
         self._high, self._low = _of_corners(log), -_of_corners(-log)
         for axis in range(3):
@@ -59,6 +62,20 @@ class Occupancy:
     def above(self, density: float) -> Tensor:
         """Which cells [G − 1]³ may hold more than `density`."""
         return self._high > math.log(density)
+
+    def interpolate(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Density [N, 1] and colour [N, 3] at points [N, 3] between the lattice's own, without asking the field."""
+        cell = self.cell_of(points)
+        share = ((points - self.lines[cell]) / self._widths[cell]).clamp_(0, 1)
+        size = len(self.lines)
+        index, weight = cell.new_zeros(len(points), 1), share.new_ones(len(points), 1)
+        for axis in range(3):  # twice as many neighbours with each axis
+            steps = torch.stack([cell[:, axis], cell[:, axis] + 1], dim=1)
+            shares = torch.stack([1 - share[:, axis], share[:, axis]], dim=1)
+            index = (index[:, :, None] * size + steps[:, None]).flatten(1)
+            weight = (weight[:, :, None] * shares[:, None]).flatten(1)
+        samples = F.embedding_bag(index, self._samples, per_sample_weights=weight, mode="sum")
+        return samples[:, :1].exp(), samples[:, 1:]
 
     def cell_of(self, coordinate: Tensor) -> Tensor:
         """The number of the cell along one axis that holds each coordinate; the last ones reach out of the box."""

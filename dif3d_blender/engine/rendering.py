@@ -1,10 +1,10 @@
 """A field to pictures, from cameras round it.
 
 The fast path takes the same samples of a ray as the network's own renderer, but decodes only those in cells of the
-`Occupancy` that may hold matter, front to back, and leaves a ray when hardly any light comes through. What it leaves
-out: matter of a density under `_EMPTY` (at most 0.23 % of the light at a sample), and what lies behind all but
-`_OPAQUE` of the light, which takes the colour seen so far. On the references, pictures differ from the dense ones by
-less than one 8-bit level at the worst pixel.
+`Occupancy` that may hold matter, front to back, and leaves a ray when hardly any light comes through. Haze is not
+decoded but interpolated between the samples of the occupancy's lattice. What is left out altogether is bounded: matter
+so thin that a whole ray through it would lose `_EMPTY` of its light, and what lies behind all but `_OPAQUE` of the
+light, which takes the colour seen so far.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from .cameras import get_spherical_cameras, rays_intersect_bbox
 from .field import Field
 from .occupancy import Occupancy
 
-_EMPTY = 0.3  # density that is not worth looking at
+_EMPTY = 1e-3  # density that is not worth looking at: along a ray, whose length counts as 1, it hides as much light
+_HAZE = 2.0  # density that need not be decoded: it hides less than 1.6 % of the light at a sample
 _OPAQUE = 1e-3  # transmittance at which a ray is left
 _AT_ONCE = 8  # samples of a ray that are decoded together
 _CPU_RAYS, _GPU_RAYS = 1 << 16, 1 << 20  # rays that are followed together
@@ -69,11 +70,11 @@ def render_views(
 
 
 class _Scene:
-    """A field with the cells that are worth looking at."""
+    """A field with what is known of its cells."""
 
     def __init__(self, field: Field, occupancy: Occupancy) -> None:
         self.field, self.occupancy = field, occupancy
-        self.occupied = occupancy.above(_EMPTY)  # [G − 1]³
+        self.occupied, self.decoded = occupancy.above(_EMPTY), occupancy.above(_HAZE)  # [G − 1]³
         # The box round all of them, [3, 2].
         bounds = []
         for axis in range(3):
@@ -85,33 +86,41 @@ class _Scene:
     def render(self, origins: Tensor, directions: Tensor) -> Tensor:
         """The colours [N, 3] of rays [N, 3], on white."""
         count = len(origins)
-        ray, depth, turn = self._samples(origins, directions)
+        ray, depth, turn, decoded = self._samples(origins, directions)
         through = torch.ones(count, device=origins.device)  # transmittance so far
         colors = torch.zeros_like(origins)
         while len(ray):
             # The next samples of each ray are decoded together; then the rays that are done are dropped.
             now = turn < _AT_ONCE
             at, column = ray[now], turn[now]
-            density, color = self.field.query(origins[at] + depth[now, None] * directions[at])
+            density, color = self._look(origins[at] + depth[now, None] * directions[at], decoded[now])
             alpha = torch.zeros(count, _AT_ONCE, device=origins.device)
-            alpha[at, column] = 1 - torch.exp(-density[:, 0] / self.field.renderer.cfg.num_samples_per_ray)
+            alpha[at, column] = 1 - torch.exp(-density / self.field.renderer.cfg.num_samples_per_ray)
             left = torch.cumprod(1 - alpha, dim=1)
             weight = alpha * through[:, None]
             weight[:, 1:] *= left[:, :-1]
             colors.index_add_(0, at, weight[at, column, None] * color)
             through *= left[:, -1]
             later = ~now & (through[ray] > _OPAQUE)
-            ray, depth, turn = ray[later], depth[later], turn[later] - _AT_ONCE
+            ray, depth, turn, decoded = ray[later], depth[later], turn[later] - _AT_ONCE, decoded[later]
         opaque = through <= _OPAQUE
         colors[opaque] /= 1 - through[opaque, None]
         through[opaque] = 0.0
         return colors + through[:, None]
 
-    def _samples(self, origins: Tensor, directions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def _look(self, points: Tensor, decoded: Tensor) -> tuple[Tensor, Tensor]:
+        """Density [N] and colour [N, 3] at points [N, 3], interpolated where they need not be decoded [N]."""
+        density, color = points.new_empty(len(points), 1), torch.empty_like(points)
+        for which, ask in ((decoded, self.field.query), (~decoded, self.occupancy.interpolate)):
+            density[which], color[which] = ask(points[which])
+        return density[:, 0], color
+
+    def _samples(self, origins: Tensor, directions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """The samples of rays [N, 3] that lie in occupied cells, ray by ray and front to back.
 
         Returns:
-            For each its ray, its depth along it, and its number among the ray's own, all [samples].
+            For each its ray, its depth along it, its number among the ray's own, and whether it is to be decoded, all
+            [samples].
         """
         per_ray = self.field.renderer.cfg.num_samples_per_ray
         near, far, hits = rays_intersect_bbox(origins, directions, self.field.radius)
@@ -126,12 +135,12 @@ class _Scene:
         before = counts.cumsum(0) - counts
         number = first[row] + torch.arange(len(row), device=rays.device) - before[row]
         depth = near[row] + (number + 0.5) * step[row]
-        cells = (
+        cells = tuple(
             self.occupancy.cell_of(torch.addcmul(origins[rays, axis][row], depth, directions[rays, axis][row]))
             for axis in range(3)
         )
-        kept = self.occupied[tuple(cells)].nonzero()[:, 0]
-        row, depth = row[kept], depth[kept]
+        kept = self.occupied[cells].nonzero()[:, 0]
+        row, depth, decoded = row[kept], depth[kept], self.decoded[tuple(cell[kept] for cell in cells)]
         counts = torch.bincount(row, minlength=len(rays))
         turn = torch.arange(len(row), device=rays.device) - (counts.cumsum(0) - counts)[row]
-        return rays[row], depth, turn
+        return rays[row], depth, turn, decoded

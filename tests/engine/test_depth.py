@@ -27,9 +27,10 @@ class Ball:
         distance = (points - self.centre).norm(dim=-1, keepdim=True)
         return 25.0 * torch.exp(20.0 * (self.size - distance))  # 25 on the ball's surface
 
-    def lattice_density(self, x, y, z):
+    def lattice(self, x, y, z):
         x, y, z = torch.broadcast_tensors(x[:, :, None, None], y[:, None, :, None], z[:, None, None, :])
-        return self.density(torch.stack([x, y, z], dim=-1))[..., 0]
+        points = torch.stack([x, y, z], dim=-1)
+        return self.density(points)[..., 0], torch.zeros_like(points)
 
 
 def ball_depth(ball, camera, height, width):

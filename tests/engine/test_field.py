@@ -51,7 +51,9 @@ def test_lattices_equal_points():
     x, y, z = torch.rand(5, 3) - 0.5, torch.rand(5, 4) - 0.5, torch.rand(5, 2) - 0.5
     points = torch.stack(torch.broadcast_tensors(x[:, :, None, None], y[:, None, :, None], z[:, None, None, :]), dim=-1)
     for form in (field, dense_twin(field)):
-        assert_same(form.lattice_density(x, y, z), field.density(points)[..., 0])
+        density, color = form.lattice(x, y, z)
+        assert_same(density, field.density(points)[..., 0])
+        assert_same(color, field.color(points))
 
 
 def test_chunk_size_changes_nothing_but_the_calls():
@@ -59,7 +61,8 @@ def test_chunk_size_changes_nothing_but_the_calls():
     whole, parts = random_field(chunk_size=100_000), random_field(chunk_size=37)
     assert_same(parts.density(points), whole.density(points))
     x = torch.linspace(-0.5, 0.5, 5).expand(7, -1)
-    assert_same(parts.lattice_density(x, x, x), whole.lattice_density(x, x, x))
+    for part, one in zip(parts.lattice(x, x, x), whole.lattice(x, x, x), strict=True):
+        assert_same(part, one)
     assert parts.queries == whole.queries == 1000 + 7 * 125
 
 

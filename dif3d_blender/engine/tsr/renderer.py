@@ -6,6 +6,7 @@ This is the slow, obvious form, differentiable throughout: it looks at every sam
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -79,19 +80,26 @@ class TriplaneNeRFRenderer(BaseModule):
         features = features[:, :, 0].permute(2, 0, 1)  # [N, 3, C]
         return features.flatten(1) if self.cfg.feature_reduction == "concat" else features.mean(dim=1)
 
-    def forward(self, decoder: nn.Module, triplane: Tensor, rays_o: Tensor, rays_d: Tensor) -> Tensor:
+    def forward(
+        self,
+        decoder: nn.Module,
+        triplane: Tensor,
+        rays_o: Tensor,
+        rays_d: Tensor,
+        correct: Callable[[Tensor, Tensor], Tensor] | None = None,
+    ) -> Tensor:
         """Render rays through one scene code [3, C, H, W], or several [B, 3, C, H, W] with rays [B, ..., 3].
 
         Emission and absorption over the midpoints of `num_samples_per_ray` equal steps between the ray's two hits with
         the box (Max 1995), on white. The step is 1/num_samples_per_ray whatever the hits' distance: the density of the
-        published weights was trained so.
+        published weights was trained so. `correct` may change the density [N] at points [N, 3].
 
         Returns:
             Colours [..., 3], sRGB.
         """
         if triplane.ndim == 5:
             scenes = zip(triplane, rays_o, rays_d, strict=True)
-            return torch.stack([self.forward(decoder, *scene) for scene in scenes])
+            return torch.stack([self.forward(decoder, *scene, correct) for scene in scenes])
         origins, directions = rays_o.reshape(-1, 3), rays_d.reshape(-1, 3)
         t_near, t_far, hits = rays_intersect_bbox(origins, directions, self.cfg.radius)
         edges = torch.linspace(0, 1, self.cfg.num_samples_per_ray + 1, device=origins.device)
@@ -99,8 +107,11 @@ class TriplaneNeRFRenderer(BaseModule):
         depths = t_near[hits] * (1 - middles) + t_far[hits] * middles  # [hits, samples]
         points = origins[hits, None] + depths[..., None] * directions[hits, None]
         samples = self.query_triplane(decoder, points, triplane)
+        density = samples["density_act"][..., 0]
+        if correct is not None:
+            density = correct(points.view(-1, 3), density.flatten()).view_as(density)
 
-        alpha = 1 - torch.exp(-(edges[1:] - edges[:-1]) * samples["density_act"][..., 0])
+        alpha = 1 - torch.exp(-(edges[1:] - edges[:-1]) * density)
         transmittance = torch.cumprod(1 - alpha[:, :-1] + 1e-10, dim=-1)
         weights = alpha * torch.cat([torch.ones_like(alpha[:, :1]), transmittance], dim=-1)
         seen = (weights[..., None] * samples["color"]).sum(dim=-2) + 1 - weights.sum(dim=-1, keepdim=True)
