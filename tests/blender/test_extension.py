@@ -5,85 +5,9 @@ import os
 import subprocess
 import sys
 import time
-from pathlib import Path
 
 import pytest
-
-HERE = Path(__file__).parent
-ROOT = HERE.parents[1]
-SHARED = ROOT.parent / "shared"
-REAL = SHARED / "real_blender.sh"
-FAKE = HERE / "fake_worker.py"
-EMBEDDED = ROOT / "dif3d_blender" / "engine" / "embedded" / "model.safetensors"
-
-sys.path.insert(0, str(ROOT / "scripts"))
-import build_extension  # noqa: E402
-
-needs_real = pytest.mark.skipif(
-    not REAL.exists() or os.name == "nt" or os.getuid() != 0,
-    reason="no real Blender here (../shared/real_blender.sh, root)",
-)
-VERSIONS = [pytest.param(version, marks=needs_real) for version in ("4.3", "5.2")]
-
-
-@pytest.fixture(scope="module")
-def archive(tmp_path_factory):
-    return build_extension.build(tmp_path_factory.mktemp("dist"), build_extension.members())
-
-
-@pytest.fixture
-def settings(tmp_path):
-    """What the scripts inside Blender are told."""
-    picture = tmp_path / "subject.png"
-    write_picture(picture)
-    if EMBEDDED.exists():
-        model = "embedded"
-    elif (SHARED / "reference" / "fitted").exists():
-        model = str(SHARED / "reference" / "fitted")
-    else:
-        pytest.skip("no model: neither the embedded one nor ../shared/reference")
-    return {"python": sys.executable, "model": model, "picture": str(picture), "worker": str(FAKE)}
-
-
-def write_picture(path):
-    """A ball on transparency."""
-    import numpy as np
-    from PIL import Image
-
-    y, x = np.mgrid[-1:1:128j, -1:1:128j]
-    inside = x**2 + y**2 < 0.6
-    light = np.clip(0.5 - 0.3 * x - 0.4 * y, 0, 1)
-    color = np.stack([light, light * 0.4, light * 0.1, inside], -1)
-    Image.fromarray((color * 255).astype(np.uint8)).save(path)
-
-
-def real_blender(version, arguments, tmp_path, settings=None, **how):
-    """Start a real Blender for a user of its own."""
-    environment = os.environ | {"BLENDER_HOME": str(tmp_path / "home"), "DIF3D_TEST": json.dumps(settings)}
-    return subprocess.Popen(
-        ["bash", str(REAL), version, *map(str, arguments)],
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        **how,
-    )
-
-
-def finish(process, seconds=600):
-    """Wait for a process; fail with what it printed where it did not end well."""
-    try:
-        output, _ = process.communicate(timeout=seconds)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        pytest.fail("timed out:\n" + process.communicate()[0][-3000:])
-    assert process.returncode == 0, output[-3000:]
-    return output
-
-
-def install(version, archive, tmp_path):
-    command = ["--command", "extension", "install-file", "-r", "user_default", "-e", archive]
-    assert "Installed" in finish(real_blender(version, command, tmp_path))
+from blenders import HERE, VERSIONS, alive, finish, install, real_blender
 
 
 def test_the_extension_in_pip_bpy(archive, settings, tmp_path):
@@ -127,8 +51,3 @@ def test_a_killed_blender_leaves_no_engine(version, archive, settings, tmp_path)
     while alive(pid) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not alive(pid)
-
-
-def alive(pid):
-    stat = Path(f"/proc/{pid}/stat")
-    return stat.exists() and stat.read_text().rsplit(")", 1)[1].split()[0] != "Z"

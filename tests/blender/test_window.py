@@ -1,31 +1,26 @@
-"""The extension in a real Blender with a window, under Xvfb: stalls, cancel, crash, undo, other files, quitting.
-
-`python tests/blender/test_window.py 4.3 FOLDER` takes pictures of the panel for the documentation.
-"""
+"""The extension in a real Blender with a window, under Xvfb: stalls, cancel, crash, undo, other files, quitting."""
 
 import contextlib
 import json
 import os
 import shutil
 import subprocess
-import sys
-import tempfile
 import time
-from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-from test_extension import FAKE, HERE, REAL, VERSIONS, alive, archive, install, real_blender, settings  # noqa: F401
+from blenders import HERE, VERSIONS, alive, install, real_blender
 
 pytestmark = pytest.mark.skipif(shutil.which("Xvfb") is None, reason="no Xvfb (apt install xvfb)")
 
 
+WIDTH, HEIGHT = 900, 600
+
+
 @contextlib.contextmanager
-def screen(size="900x600"):
+def screen():
     """A display of our own; its name."""
     ours, theirs = os.pipe()
-    command = ["Xvfb", "-displayfd", str(theirs), "-screen", "0", f"{size}x24"]
+    command = ["Xvfb", "-displayfd", str(theirs), "-screen", "0", f"{WIDTH}x{HEIGHT}x24"]
     server = subprocess.Popen(command, pass_fds=[theirs], stderr=subprocess.DEVNULL)
     os.close(theirs)
     try:
@@ -36,19 +31,17 @@ def screen(size="900x600"):
         server.wait()
 
 
-def run(version, packed, told, folder, size="900x600", shots=None):
+def run(version, packed, told, folder):
     """Run window.py; return its findings by name, and the seconds from the end of the extension to that of Blender."""
     log = folder / "log.jsonl"
-    told = told | {"log": str(log)} | ({"shots": str(shots)} if shots else {})
+    told = told | {"log": str(log)}
     install(version, packed, folder)
-    with screen(size) as display, pytest.MonkeyPatch.context() as patch:
+    with screen() as display, pytest.MonkeyPatch.context() as patch:
         patch.setenv("DISPLAY", display)
-        width, height = size.split("x")
-        arguments = ["-p", "0", "0", width, height, "--python", HERE / "in_blender" / "window.py"]
+        arguments = ["-p", "0", "0", WIDTH, HEIGHT, "--python", HERE / "in_blender" / "window.py"]
         blender = real_blender(version, arguments, folder, told, start_new_session=True)
         deadline = time.monotonic() + 240
         while blender.poll() is None and time.monotonic() < deadline:
-            take_pictures(shots, display)
             time.sleep(0.02)
         ended = time.time()
         if blender.poll() is None:
@@ -59,17 +52,8 @@ def run(version, packed, told, folder, size="900x600", shots=None):
     return findings, ended - findings["quit"]["at"]
 
 
-def take_pictures(shots, display):
-    """Take the pictures that window.py waits for."""
-    for wanted in list(shots.glob("*")) if shots else []:
-        if not wanted.suffix:
-            time.sleep(1)
-            subprocess.run(["import", "-display", display, "-window", "root", f"{wanted}.png"], check=True)
-            wanted.unlink()
-
-
 @pytest.mark.parametrize("version", VERSIONS)
-def test_the_artist_is_never_in_the_way(version, archive, settings, tmp_path):  # noqa: F811
+def test_the_artist_is_never_in_the_way(version, archive, settings, tmp_path):
     found, seconds_to_quit = run(version, archive, settings, tmp_path)
     assert found["picture"]["filepath"] == settings["picture"] and not found["picture"]["inspection"]
     # Only the main thread's own work counts where others keep the machine busy. And where software rendering draws
@@ -90,18 +74,3 @@ def test_the_artist_is_never_in_the_way(version, archive, settings, tmp_path):  
     assert found["killed"]["state"] == "failed" and "memory" in found["killed"]["message"]
     assert found["after"]["state"] == "done"
     assert seconds_to_quit < 2.0 * max(1.0, busy) and not alive(found["quit"]["engine"])
-
-
-if __name__ == "__main__":
-    import build_extension
-
-    version, target = sys.argv[1], Path(sys.argv[2])
-    with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        (folder / "shots").mkdir()
-        packed = build_extension.build(folder / "dist", build_extension.members())
-        picture = REAL.parent / "images" / "robot.png"
-        told = {"python": sys.executable, "picture": str(picture), "worker": str(FAKE)}
-        print(run(version, packed, told, folder, "1280x720", folder / "shots"))
-        for taken in (folder / "shots").glob("*.png"):
-            shutil.copy(taken, target / taken.name)

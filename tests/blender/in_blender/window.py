@@ -1,7 +1,6 @@
 """Runs inside a Blender with a window that has the extension: what an artist would notice while a job runs.
 
-Settings as in killed.py, and `log`: a file that takes one JSON line a finding. Where `shots` is given, the script makes
-a file there for each picture of the screen that it wants, and waits until the file is gone.
+Settings as in killed.py, and `log`: a file that takes one JSON line a finding.
 """
 
 import functools
@@ -74,15 +73,6 @@ def undo(operator):
         getattr(bpy.ops.ed, operator)()
 
 
-def shot(name):
-    if "shots" in SETTINGS:
-        wanted = Path(SETTINGS["shots"], name)
-        wanted.touch()
-        while wanted.exists():
-            yield 0.1
-        yield 0.5
-
-
 def steps():
     jobs = module("handlers").jobs
     module("jobs").EngineProcess = functools.partial(module("jobs").EngineProcess, worker=SETTINGS["worker"])
@@ -91,7 +81,6 @@ def steps():
     with bpy.context.temp_override(**view()):
         bpy.ops.dif3d.set_picture(filepath=SETTINGS["picture"])
     yield 1.5
-    yield from shot("setup")
     bpy.context.scene.dif3d.filepath = ""
     bpy.context.window_manager.clipboard = SETTINGS["picture"]
     with bpy.context.temp_override(**view()):
@@ -102,7 +91,6 @@ def steps():
         yield 0.1
     say("picture", filepath=bpy.context.scene.dif3d.filepath, inspection=module("handlers").inspection.error)
     yield 2
-    yield from shot("idle")
 
     # what drawing the panel costs on this machine, without a job
     listen()
@@ -132,7 +120,6 @@ def steps():
     yield 1
     shading = view()["area"].spaces.active.shading
     say("selected", active=bpy.context.view_layer.objects.active.name, shown=shading.color_type)
-    yield from shot("done")
 
     # another file while a job runs
     task = generate("busy")
@@ -183,7 +170,6 @@ def steps():
     while task.stage != "Thinking":
         yield 0.02
     yield 1.5
-    yield from shot("running")
     began, ended = time.monotonic(), []
     with bpy.context.temp_override(**view()):
         bpy.ops.dif3d.cancel()
@@ -202,11 +188,6 @@ def steps():
         yield 0.05
     say("killed", state=task.state, message=task.message)
     yield 1
-    yield from shot("failed")
-    if "shots" in SETTINGS:
-        with bpy.context.temp_override(**view()):
-            bpy.ops.dif3d.show_log("INVOKE_DEFAULT", which="engine")
-        yield from shot("log")
     task = generate("ok")
     while jobs.busy:
         yield 0.05
