@@ -7,7 +7,7 @@ script that only needs one of them does not pay for the imports of all.
 import importlib
 
 _HOME = {"TSR": ".tsr", "Gaussian": ".gaussian", "Runtime": ".runtime", "Timer": ".runtime"}
-__all__ = ["TSR", "Gaussian", "Runtime", "Timer"]  # noqa: F822  (resolved by __getattr__)
+__all__ = ["TSR", "Gaussian", "Runtime", "Timer"]
 
 
 def __getattr__(name: str):
