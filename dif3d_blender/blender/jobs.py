@@ -105,6 +105,7 @@ class Jobs:
             self.engine = EngineProcess(python, log, environment=environment)
         self.tasks = [t for t in self.tasks if t.active] + [t for t in self.tasks if not t.active][-KEPT:] + [task]
         self.engine.submit(task.job)
+        self._notice_start()
 
     def cancel(self, id: str | None = None) -> None:
         """Cancel the task of that id, or all; returns at once."""
@@ -135,6 +136,7 @@ class Jobs:
             return
         if not self.engine.ending:
             self._delete_doomed()
+        self._notice_start()
         for event in self.engine.events():
             task = next((task for task in self.tasks if task.job.id == event.job and task.active), None)
             if task is not None:
@@ -175,9 +177,14 @@ class Jobs:
         task.session, task.file, task.target, task.state = self.session, bpy.data.filepath, "", "ready"
         self._import(task)
 
+    def _notice_start(self) -> None:
+        """Start the clock of the task that the engine has taken up."""
+        current = self.engine.current
+        for task in self.tasks:
+            if task.state == "waiting" and current is not None and task.job.id == current.id:
+                task.state, task.stage, task.began = "running", "Starting the engine", time.monotonic()
+
     def _take(self, task: Task, event: Progress | Result | Failure) -> None:
-        if task.state == "waiting":
-            task.state, task.began = "running", time.monotonic()
         if isinstance(event, Progress):
             task.stage, task.fraction, task.detail = event.stage, event.fraction, event.detail
         elif isinstance(event, Result):

@@ -378,7 +378,7 @@ class DIF3D_OT_show_log(_Operator):
         if self.which == "engine" and failed is not None and failed.log:
             return failed.log
         path = self.path()
-        return path.read_text(encoding="utf-8", errors="replace") if path.exists() else "The log is empty."
+        return (path.read_text(encoding="utf-8", errors="replace") if path.exists() else "") or "The log is empty."
 
     def draw(self, context):
         column = self.layout.column(align=True)

@@ -113,7 +113,7 @@ def _draw_running(box, task: jobs.Task) -> None:
     row.label(text=task.name, icon="SORTTIME")
     row.operator("dif3d.cancel", icon="CANCEL").id = task.job.id
     if task.state == "waiting":
-        box.label(text="Starting the engine…" if task is handlers.jobs.tasks[0] else "Waiting for its turn")
+        box.label(text="Waiting for its turn")
     elif task.state == "ready":
         box.label(text=f"Done; it {jobs.why_not_now() or 'is being added'}")
     else:
