@@ -20,7 +20,7 @@ from .memory import free_bytes, is_out_of_memory
 
 if TYPE_CHECKING:  # the network's modules import this one
     from .tsr.decoder import NeRFMLP
-    from .tsr.linear import Linear
+    from .tsr.products import Linear
     from .tsr.renderer import TriplaneNeRFRenderer
 
 # The two coordinates that each plane is looked up with, as the published network lays them out: xy, xz, yz.

@@ -6,7 +6,7 @@ from fields import RADIUS, random_field
 
 from dif3d_blender.engine import memory
 from dif3d_blender.engine.field import Field
-from dif3d_blender.engine.tsr.linear import linear
+from dif3d_blender.engine.tsr.products import attention, linear
 
 
 def dense_twin(field: Field) -> Field:
@@ -111,6 +111,18 @@ def test_free_memory_is_a_sensible_number(tmp_path, monkeypatch):
     assert memory.free_bytes("cpu") == 3_000_000
     (tmp_path / "memory.max").write_text("max\n")
     assert memory.free_bytes("cpu") > 2**20
+
+
+@pytest.mark.parametrize(("queries", "keys"), [(7, 7), (300, 40), (600, 5)])
+def test_attention_equals_torchs(queries, keys):
+    torch.manual_seed(0)
+    query, key, value = (torch.randn(2, count, 3, 8).transpose(1, 2) for count in (queries, keys, keys))
+    expected = torch.nn.functional.scaled_dot_product_attention(query, key, value)
+    with torch.no_grad():
+        assert torch.allclose(attention(query, key, value), expected, atol=1e-5)
+        rounded = attention(query.bfloat16(), key.bfloat16(), value.bfloat16())
+        assert torch.allclose(rounded.float(), expected, atol=0.05)
+    assert attention(query.requires_grad_(), key, value).requires_grad
 
 
 @pytest.mark.parametrize("shape", [(5, 3), (2, 5, 3), (0, 3)])

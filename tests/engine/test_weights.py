@@ -1,6 +1,8 @@
 """Finding and reading models: folders, the Hugging Face cache, safetensors, and files that are broken."""
 
 import pickle
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -74,6 +76,20 @@ def test_16_bit_tensors_become_float32_in_memory(folder):
     model = TSR.from_pretrained(folder, weight_name="model.safetensors")
     assert {p.dtype for p in model.parameters()} == {torch.float32}
     assert torch.equal(model.decoder.layers[0].weight, tensors["decoder.layers.0.weight"].float())
+
+
+def test_loading_initialises_nothing_and_imports_no_compiler(folder):
+    """What made loading slow: random values that are overwritten, and the imports that meta tensors can trigger."""
+    program = (
+        "import sys, torch\n"
+        "from dif3d_blender.engine import TSR\n"
+        "state = torch.get_rng_state()\n"
+        f"TSR.from_pretrained({str(folder)!r})\n"
+        "print(torch.equal(state, torch.get_rng_state()), 'torch._dynamo' in sys.modules)\n"
+    )
+    root = Path(__file__).resolve().parents[2]
+    told = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=True)
+    assert told.stdout.split() == ["True", "False"]
 
 
 def test_cache_is_used_before_the_hub(folder, empty_cache, monkeypatch):

@@ -6,11 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
 from ..errors import DIF3DError
+
+
+def normal_parameter(*shape: int, std: float) -> nn.Parameter:
+    """Return a parameter of normally distributed values; of none on the meta device, where only shapes count."""
+    values = torch.empty(shape)
+    if not values.is_meta:  # there, torch would import its whole compiler to do nothing: a second of loading
+        values.normal_(std=std)
+    return nn.Parameter(values)
 
 
 class BaseModule(nn.Module):

@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..errors import DIF3DError
-from .linear import Linear
 from .module import BaseModule
+from .products import Linear, attention
 
 
 class Transformer1D(BaseModule):
@@ -112,8 +112,7 @@ class _Attention(nn.Module):
             tokens.unflatten(-1, (self.heads, -1)).transpose(1, 2)  # [B, heads, tokens, head_dim]
             for tokens in (self.to_q(hidden), self.to_k(context), self.to_v(context))
         )
-        mixed = F.scaled_dot_product_attention(query, key, value)
-        return self.to_out(mixed.transpose(1, 2).flatten(2))
+        return self.to_out(attention(query, key, value).transpose(1, 2).flatten(2))
 
 
 class _FeedForward(nn.Module):

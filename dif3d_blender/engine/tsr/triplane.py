@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor, nn
 
-from .module import BaseModule
+from .module import BaseModule, normal_parameter
 
 
 class Triplane1DTokenizer(BaseModule):
@@ -22,7 +21,7 @@ class Triplane1DTokenizer(BaseModule):
 
     def configure(self) -> None:
         channels, size = self.cfg.num_channels, self.cfg.plane_size
-        self.embeddings = nn.Parameter(torch.randn(3, channels, size, size) / channels**0.5)
+        self.embeddings = normal_parameter(3, channels, size, size, std=channels**-0.5)
 
     def forward(self, batch_size: int) -> Tensor:
         """The tokens for `batch_size` pictures, [B, channels, 3·size·size]."""

@@ -18,7 +18,8 @@ from torch import Tensor, nn
 
 from ..errors import DIF3DError
 from ..utils import get_activation
-from .linear import Linear
+from .module import normal_parameter
+from .products import Linear, attention
 
 
 @dataclass(frozen=True)
@@ -102,8 +103,8 @@ class _Embeddings(nn.Module):
     def __init__(self, config: ViTConfig) -> None:
         super().__init__()
         self.grid = config.image_size // config.patch_size  # side of the stored position embedding, in patches
-        self.cls_token = nn.Parameter(torch.randn(1, 1, config.hidden_size) * 0.02)
-        self.position_embeddings = nn.Parameter(torch.randn(1, 1 + self.grid**2, config.hidden_size) * 0.02)
+        self.cls_token = normal_parameter(1, 1, config.hidden_size, std=0.02)
+        self.position_embeddings = normal_parameter(1, 1 + self.grid**2, config.hidden_size, std=0.02)
         size, patch = config.hidden_size, config.patch_size
         self.patch_embeddings = nn.ModuleDict(
             {"projection": nn.Conv2d(config.num_channels, size, kernel_size=patch, stride=patch)}
@@ -174,5 +175,4 @@ class _SelfAttention(nn.Module):
             self.attention[name](tokens).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # [B, heads, N, channels]
             for name in ("query", "key", "value")
         )
-        mixed = F.scaled_dot_product_attention(query, key, value)
-        return self.output["dense"](mixed.transpose(1, 2).flatten(2))
+        return self.output["dense"](attention(query, key, value).transpose(1, 2).flatten(2))
