@@ -27,7 +27,7 @@ PUBLISHED = "vinvino02/glpn-nyu"
 LONGEST_SIDE = 512  # pixels; GLPN was trained on 480 × 640
 MULTIPLE = 32  # GLPN halves the picture five times
 
-_RAY_SAMPLES = 256  # steps through the box; with the bisection after it, a surface is found to 0.0002 of the box
+_RAY_SAMPLES = 128  # steps through the occupied box, under half a texel each; the bisection after it refines 128-fold
 _RAYS = 1 << 15  # rays whose samples are looked up together
 _AT_ONCE = 8  # samples of a ray that are decoded together
 
@@ -135,7 +135,7 @@ def field_depth(
     occupancy = occupancy or Occupancy(field)
     occupied = occupancy.above(threshold)
     origins, directions = (rays.reshape(-1, 3).to(field.device) for rays in camera.rays(height, width))
-    near, far, hits = rays_intersect_bbox(origins, directions, field.radius)
+    near, far, hits = rays_intersect_bbox(origins, directions, _bounds(occupancy, occupied), valid_thresh=0.0)
     along = torch.full((len(origins),), torch.nan, device=field.device)
     for rays in hits.nonzero()[:, 0].split(_RAYS):
         along[rays] = _first_crossing(
@@ -143,6 +143,16 @@ def field_depth(
         )
     forward = -camera.camera_to_world[:3, 2].to(field.device)
     return (along * (directions @ forward)).view(height, width).float().cpu().numpy()
+
+
+def _bounds(occupancy: Occupancy, occupied: Tensor) -> Tensor:
+    """The box [3, 2] round the cells `occupied` [G − 1]³; of no size where there are none."""
+    bounds = occupancy.lines.new_zeros(3, 2)
+    for axis in range(3):
+        cells = occupied.movedim(axis, 0).flatten(1).any(dim=1).nonzero()[:, 0]
+        if len(cells):
+            bounds[axis] = occupancy.lines[torch.stack([cells[0], cells[-1] + 1])]
+    return bounds / 0.999  # `rays_intersect_bbox` tightens the box by as much
 
 
 def _first_crossing(
@@ -165,11 +175,8 @@ def _first_crossing(
 
     steps = torch.arange(_RAY_SAMPLES, device=origins.device) / (_RAY_SAMPLES - 1)
     distances = near * (1 - steps) + far * steps  # [N, samples]
-    x, y, z = (
-        occupancy.cell_of(torch.addcmul(origins[:, axis, None], distances, directions[:, axis, None]))
-        for axis in range(3)
-    )
-    wanted = occupied[x, y, z]
+    points = origins[:, None] + distances[..., None] * directions[:, None]
+    wanted = occupancy.lookup(occupied, points)
     found = torch.full((len(origins),), _RAY_SAMPLES, dtype=torch.long, device=origins.device)
     going = wanted.any(dim=1).nonzero()[:, 0]  # the rays that may still meet the surface
     turn = torch.where(wanted, wanted.cumsum(dim=1, dtype=torch.int16) - 1, -1)[going]  # of a sample among those wanted
@@ -184,7 +191,7 @@ def _first_crossing(
     surface = (found < _RAY_SAMPLES).nonzero()[:, 0]
     upper = distances[surface, found[surface]]
     lower = distances[surface, (found[surface] - 1).clamp_min(0)]
-    for _ in range(6):
+    for _ in range(7):
         middle = (lower + upper) / 2
         inside = density(surface, middle) >= threshold
         lower, upper = torch.where(inside, lower, middle), torch.where(inside, middle, upper)

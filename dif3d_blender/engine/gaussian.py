@@ -130,6 +130,22 @@ class Gaussian:
         self.image, self.mask = _to_pillow(subject.picture), subject.mask
         return subject.picture
 
+    def use_picture(self, picture: np.ndarray, mask: np.ndarray) -> None:
+        """Take a picture that is framed already, [H, W, 3] in [0, 1] with its mask [H, W], instead of `pre_process`."""
+        self.image, self.mask = _to_pillow(picture), mask
+
+    def make_all(self) -> None:
+        """Take every step after the picture's; a note tells what could not be made, and nothing is raised for it."""
+        try:
+            self.gassuin_load()
+            self.depth_estimation()
+            self.dp_comparison_visual()
+            self.pointcloud()
+            self.post_process()
+        except DIF3DError as error:
+            missing = "2.5D mesh" if self.depth_img is not None else "depth map, the 2.5D point cloud and mesh"
+            self.notes.append(f"{error} Left out: the {missing}.")
+
     def pre_depth_estimation(self) -> None:
         """Bring the picture to a size that GLPN takes: multiples of 32, at most 512, the aspect kept."""
         self._need(self.image, "pre_process")

@@ -77,6 +77,14 @@ class Occupancy:
         samples = F.embedding_bag(index, self._samples, per_sample_weights=weight, mode="sum")
         return samples[:, :1].exp(), samples[:, 1:]
 
+    def lookup(self, cells: Tensor, points: Tensor) -> Tensor:
+        """The values of `cells` [G − 1]³ (bool) that hold points [..., 3]."""
+        index = (points - self._first) / self._cell + 0.5  # `cell_of`, before its floor, shifted to the cells' middles
+        spot = (index * (2 / (len(self.lines) - 2)) - 1).reshape(1, 1, 1, -1, 3)
+        volume = cells.permute(2, 1, 0)[None, None].to(points.dtype)
+        held = F.grid_sample(volume, spot, mode="nearest", padding_mode="border", align_corners=True)
+        return (held > 0.5).view(points.shape[:-1])
+
     def cell_of(self, coordinate: Tensor) -> Tensor:
         """The number of the cell along one axis that holds each coordinate; the last ones reach out of the box."""
         cell = ((coordinate - self._first) / self._cell).floor().long() + 1

@@ -1,0 +1,336 @@
+"""A cloud of 3D Gaussians on an object's surface: what the picture shows in its own colours, the rest in the field's.
+
+Every Gaussian lies on the surface that the mesh has too, so there is no second layer where the picture's part and the
+field's meet: it is one even covering of one surface, and each Gaussian knows which of the two it is from. They are
+discs, flat along the normal, as wide as the gaps to their neighbours.
+
+Gaussians and the layout of their files: Kerbl et al., "3D Gaussian Splatting for Real-Time Radiance Field Rendering",
+2023.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from scipy.ndimage import binary_erosion, map_coordinates
+from scipy.spatial import cKDTree
+from scipy.spatial.transform import Rotation
+
+from .cameras import Camera
+from .depth import field_depth, resize_picture
+from .errors import DIF3DError
+from .export import save_array
+from .field import Field
+from .files import atomic_path
+from .isosurface import Surface
+from .occupancy import Occupancy
+from .pointcloud import back_project
+
+COUNT = 50_000  # Gaussians wanted: fine enough for an object that fills a screen
+SH_DC = 0.28209479177387814  # the constant spherical harmonic, 1 / (2·√π)
+
+_FACING = 0.35  # cosine between the normal and the way to the camera; flatter surfaces show too little of themselves
+_APART = 0.72  # of the spacing: no two Gaussians are nearer; random ones then come to about one a square of the spacing
+_DRAWN = 4  # random points drawn for each Gaussian wanted
+_NEIGHBOURS = 8
+_WIDTH = 0.58  # standard deviation over the spread of the neighbours: half the spacing of a square lattice
+_FLATNESS = 0.15  # standard deviation along the normal over the smaller one across
+_SURE, _UNSURE = 0.99, 0.6  # opacity of what the picture shows, and the least opacity of what the field only guesses
+
+# Rows give the axes of a splat file in the field's axes: x right, y down, z away from the viewer, as 3DGS trains them
+# (COLMAP's cameras), so that viewers show the object upright with its front toward them.
+_SPLAT_FRAME = np.array([[0, 1, 0], [0, 0, -1], [-1, 0, 0]], dtype=np.float64)
+_PLY_FIELDS = (
+    *("x", "y", "z", "nx", "ny", "nz", "f_dc_0", "f_dc_1", "f_dc_2", "opacity"),
+    *("scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3"),
+)
+
+
+@dataclass(frozen=True)
+class GaussianCloud:
+    """`n` Gaussians in the field frame.
+
+    Attributes:
+        position: [n, 3] float32.
+        scale: standard deviations along the Gaussians' own axes, [n, 3] float32; the last is along the normal.
+        rotation: unit quaternions, w first, from their own axes to the field's, [n, 4] float32.
+        opacity: [n] float32 in [0, 1].
+        color: [n, 3] float32, sRGB in [0, 1].
+        observed: whether the picture shows it, [n] bool.
+    """
+
+    position: np.ndarray
+    scale: np.ndarray
+    rotation: np.ndarray
+    opacity: np.ndarray
+    color: np.ndarray
+    observed: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.position)
+
+    @property
+    def normals(self) -> np.ndarray:
+        """The Gaussians' last axes: unit normals of the surface [n, 3]."""
+        return _rotations(self.rotation).as_matrix()[:, :, 2].astype(np.float32)
+
+
+@dataclass(frozen=True)
+class InputView:
+    """What the picture shows: [H, W, 3] sRGB in [0, 1], the subject's coverage [H, W] in [0, 1], and its camera."""
+
+    picture: np.ndarray
+    mask: np.ndarray
+    camera: Camera
+
+
+def cover_surface(
+    field: Field,
+    surface: Surface,
+    view: InputView | None,
+    threshold: float = 25.0,
+    occupancy: Occupancy | None = None,
+    count: int = COUNT,
+    seed: int = 0,
+) -> GaussianCloud:
+    """Cover a surface with Gaussians.
+
+    The pixels of the picture that show the surface well enough come first. What they leave is filled with points drawn
+    evenly over the surface, hidden side, rim and the gaps between pixels alike.
+
+    Args:
+        field: gives the depth at the pixels, the colours where the picture shows nothing, and the opacity there.
+        surface: of this field at density `threshold`.
+        view: the picture; None leaves the whole surface to the field.
+        threshold: density at the surface.
+        occupancy: the field's occupancy where it is known already.
+        count: Gaussians wanted, within a fifth.
+        seed: of the random points.
+
+    Raises:
+        DIF3DError: the surface has no area.
+    """
+    corners = surface.vertices[surface.faces].astype(np.float64)
+    areas = np.linalg.norm(np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]), axis=1) / 2
+    if not areas.sum() > 0:
+        raise DIF3DError("The surface has no area, so there is nothing to cover with Gaussians.")
+    spacing = float(np.sqrt(areas.sum() / count))
+    points, normals = _draw(surface, areas, _DRAWN * count, np.random.default_rng(seed))
+    first = 0
+    seen = None
+    if view is not None:
+        seen = _Seen(field, surface, view, spacing, threshold, occupancy)
+        pixels = seen.points
+        if len(pixels):
+            pixel_normals = normals[cKDTree(points).query(pixels, workers=-1)[1]]
+            facing = seen.facing(pixels, pixel_normals) > _FACING
+            first = int(facing.sum())
+            points = np.concatenate([pixels[facing], points])
+            normals = np.concatenate([pixel_normals[facing], normals])
+    # Two sides of a thin wall do not crowd each other: there, normals keep points apart.
+    kept = spread_out(np.concatenate([points, normals * (spacing / 2)], axis=1), _APART * spacing, first)
+    points, normals = points[kept], normals[kept]
+    place = torch.from_numpy(points)
+    color = field.color(place).cpu().numpy()
+    opacity = _confidence(field, points - 2 * spacing * normals)
+    observed = np.zeros(len(points), dtype=bool)
+    if seen is not None:
+        observed = seen.shows(points, normals)
+        color[observed] = seen.color(points[observed])
+        opacity[observed] = _SURE
+    scale, rotation = _discs(points, normals, spacing)
+    return GaussianCloud(
+        points, scale, rotation, opacity.astype(np.float32), np.clip(color, 0, 1).astype(np.float32), observed
+    )
+
+
+def spread_out(points: np.ndarray, distance: float, first: int = 0) -> np.ndarray:
+    """Choose points no two of which are nearer than `distance`, as many as possible.
+
+    A point goes where an earlier one that stays is nearer; of the `first` points, all stay. (Dart throwing: Cook 1986.
+    All points that no earlier point can push out are settled at once, which gives what going through them one by one
+    gives.)
+
+    Args:
+        points: [n, d].
+        distance: the least distance of two points that stay.
+        first: how many at the start stay in any case.
+
+    Returns:
+        The numbers of those that stay, ascending.
+    """
+    fixed, free = points[:first], points[first:]
+    alive = np.ones(len(free), dtype=bool)
+    if first:
+        alive = ~np.isfinite(cKDTree(fixed).query(free, distance_upper_bound=distance, workers=-1)[0])
+    number = np.flatnonzero(alive)
+    pairs = cKDTree(free[number]).query_pairs(distance, output_type="ndarray") if len(number) else np.empty((0, 2), int)
+    undecided, stays = np.ones(len(number), dtype=bool), np.zeros(len(number), dtype=bool)
+    while undecided.any():  # pairs (i, j) with i < j
+        pushed = np.zeros(len(number), dtype=bool)
+        pushed[pairs[:, 1]] = True
+        settled = undecided & ~pushed
+        stays |= settled
+        undecided &= ~settled
+        undecided[pairs[settled[pairs[:, 0]], 1]] = False
+        pairs = pairs[undecided[pairs].all(axis=1)]
+    return np.concatenate([np.arange(first), first + number[stays]])
+
+
+class _Seen:
+    """What the picture shows of a field's surface, at pixels as wide as the spacing of the Gaussians."""
+
+    def __init__(
+        self,
+        field: Field,
+        surface: Surface,
+        view: InputView,
+        spacing: float,
+        threshold: float,
+        occupancy: Occupancy | None,
+    ) -> None:
+        self._camera, self._tolerance = view.camera, 2 * spacing
+        self._world_to_camera = np.linalg.inv(view.camera.camera_to_world.double().numpy())
+        depths = -(surface.vertices @ self._world_to_camera[2, :3] + self._world_to_camera[2, 3])
+        front = np.percentile(depths, 20)  # about where the front is: pixels are smaller there than at the origin
+        width = 2 * front * np.tan(np.radians(view.camera.fovy_deg) / 2)
+        size = int(np.clip(round(width / spacing), 16, max(view.mask.shape)))
+        self._picture = resize_picture(view.picture, (size, size))
+        solid = resize_picture(view.mask, (size, size)) > 0.98
+        self._inside = binary_erosion(solid)  # pixels at the outline hold some of the background
+        self._depth = field_depth(field, view.camera, size, size, threshold, occupancy)
+        known = self._inside & np.isfinite(self._depth)
+        self.points = np.empty((0, 3), dtype=np.float32)  # the surface at the pixels, [n, 3]
+        if known.any():
+            self.points = back_project(self._depth, self._picture, known, view.camera).points
+
+    def facing(self, points: np.ndarray, normals: np.ndarray) -> np.ndarray:
+        """The cosine [n] between unit normals [n, 3] and the way from points [n, 3] to the camera."""
+        way = self._camera.camera_to_world[:3, 3].numpy() - points
+        return (normals * way).sum(axis=1) / np.linalg.norm(way, axis=1)
+
+    def shows(self, points: np.ndarray, normals: np.ndarray) -> np.ndarray:
+        """Which points [n, 3] of the surface the picture shows: in the subject, turned to the camera, not hidden."""
+        row, column, depth = self._project(points)
+        size = len(self._inside)
+        row, column = (np.clip(np.round(axis).astype(int), 0, size - 1) for axis in (row, column))
+        nearest = self._depth[row, column]
+        open_to_view = np.isfinite(nearest) & (depth < nearest + self._tolerance)
+        return self._inside[row, column] & open_to_view & (self.facing(points, normals) > _FACING)
+
+    def color(self, points: np.ndarray) -> np.ndarray:
+        """The picture's colours [n, 3] where points [n, 3] appear in it."""
+        row, column, _ = self._project(points)
+        return np.stack(
+            [map_coordinates(self._picture[..., c], [row, column], order=1, mode="nearest") for c in range(3)], axis=1
+        )
+
+    def _project(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Row and column in pixels (0 is the middle of the first), and depth along the optical axis, each [n]."""
+        right, up, backward = (points @ self._world_to_camera[:3, :3].T + self._world_to_camera[:3, 3]).T
+        half = len(self._inside) / 2
+        focal = half / np.tan(np.radians(self._camera.fovy_deg) / 2)
+        return half - 0.5 + focal * up / backward, half - 0.5 - focal * right / backward, -backward
+
+
+def _draw(surface: Surface, areas: np.ndarray, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Points drawn evenly over a surface with face areas [m], and its unit normals there: both [count, 3] float32."""
+    faces = surface.faces[rng.choice(len(areas), count, p=areas / areas.sum())]
+    a, b = rng.random((2, count, 1))
+    over = a + b > 1  # the other half of the parallelogram
+    a, b = np.where(over, 1 - a, a), np.where(over, 1 - b, b)
+    weights = np.stack([1 - a - b, a, b], axis=1)  # [count, 3, 1]
+    normals = (surface.normals[faces] * weights).sum(axis=1)
+    normals /= np.linalg.norm(normals, axis=1, keepdims=True).clip(1e-12)
+    return (surface.vertices[faces] * weights).sum(axis=1).astype(np.float32), normals.astype(np.float32)
+
+
+def _confidence(field: Field, beneath: np.ndarray) -> np.ndarray:
+    """Opacity [n] where only the field speaks: the renderer's own for one of its steps at points [n, 3] beneath."""
+    density = field.density(torch.from_numpy(beneath))[:, 0].cpu().numpy()
+    return np.clip(1 - np.exp(-density / field.renderer.cfg.num_samples_per_ray), _UNSURE, _SURE)
+
+
+def _discs(points: np.ndarray, normals: np.ndarray, spacing: float) -> tuple[np.ndarray, np.ndarray]:
+    """Scales [n, 3] and rotations [n, 4] of discs across the normals, as wide as their neighbours lie apart."""
+    if len(points) == 1:
+        near = np.zeros((1, 1, 3))
+    else:
+        neighbours = min(_NEIGHBOURS + 1, len(points))
+        _, index = cKDTree(np.concatenate([points, normals * (spacing / 2)], axis=1)).query(
+            np.concatenate([points, normals * (spacing / 2)], axis=1), k=neighbours, workers=-1
+        )
+        near = (points[index[:, 1:]] - points[:, None]).astype(np.float64)  # [n, k, 3]
+    normals = normals.astype(np.float64)
+    # A frame across the normal (Duff et al. 2017, "Building an Orthonormal Basis, Revisited").
+    x, y, z = normals.T
+    sign = np.where(z >= 0, 1.0, -1.0)
+    a = -1 / (sign + z)
+    b = x * y * a
+    across = np.stack(
+        [np.stack([1 + sign * x * x * a, sign * b, -sign * x], 1), np.stack([b, sign + y * y * a, -y], 1)], axis=2
+    )  # [n, 3, 2]
+    flat = near @ across  # [n, k, 2]
+    spread, axes = np.linalg.eigh(flat.transpose(0, 2, 1) @ flat / flat.shape[1])
+    width = np.clip(_WIDTH * np.sqrt(spread.clip(0)), 0.25 * spacing, 1.5 * spacing)  # [n, 2], the smaller first
+    frame = np.concatenate([across @ axes, normals[:, :, None]], axis=2)
+    frame[:, :, 0] *= np.sign(np.linalg.det(frame))[:, None]
+    scale = np.concatenate([width, _FLATNESS * width[:, :1]], axis=1)
+    return scale.astype(np.float32), Rotation.from_matrix(frame).as_quat()[:, [3, 0, 1, 2]].astype(np.float32)
+
+
+def _rotations(quaternions: np.ndarray) -> Rotation:
+    """Quaternions [n, 4], w first."""
+    return Rotation.from_quat(np.asarray(quaternions, dtype=np.float64)[:, [1, 2, 3, 0]])
+
+
+# ------------------------------------------------------------------------------------------------------------- files
+
+
+def save_gaussians(folder: Path | str, cloud: GaussianCloud) -> dict[str, Path]:
+    """Write `gaussians_position.npy` … `gaussians_observed.npy` for Blender; return the paths by those names."""
+    paths = {}
+    for key in ("position", "scale", "rotation", "opacity", "color", "observed"):
+        paths[f"gaussians_{key}"] = Path(folder) / f"gaussians_{key}.npy"
+        save_array(paths[f"gaussians_{key}"], getattr(cloud, key))
+    return paths
+
+
+def write_ply(path: Path | str, cloud: GaussianCloud, height: tuple[float, float], size: float = 1.0) -> None:
+    """Write a cloud as 3DGS writes its results, which splat viewers and converters read.
+
+    Binary little-endian PLY; the logarithm of the standard deviations, the logit of the opacity, colours as the
+    constant spherical harmonic, quaternions w first. Axes: x right, y down, z away from the viewer, in metres.
+
+    Args:
+        path: the final name.
+        cloud: at least one Gaussian.
+        height: the mesh's lowest and highest z in the field frame.
+        size: what that height becomes, in metres; the lowest point comes to y = 0.
+
+    Raises:
+        DIF3DError: the cloud is empty or not finite, or the folder can't be written.
+    """
+    low, high = height
+    to_metres = size / ((high - low) or 1.0)
+    turn = Rotation.from_matrix(_SPLAT_FRAME)
+    opacity = np.clip(cloud.opacity.astype(np.float64), 1e-4, 1 - 1e-4)
+    position = (cloud.position.astype(np.float64) - [0, 0, low]) * to_metres
+    columns = [
+        position @ _SPLAT_FRAME.T,
+        cloud.normals @ _SPLAT_FRAME.T,
+        (cloud.color.astype(np.float64) - 0.5) / SH_DC,
+        np.log(opacity / (1 - opacity))[:, None],
+        np.log(cloud.scale.astype(np.float64).clip(1e-12) * to_metres),
+        (turn * _rotations(cloud.rotation)).as_quat()[:, [3, 0, 1, 2]],
+    ]
+    rows = np.concatenate(columns, axis=1).astype("<f4")
+    if not len(rows) or not np.isfinite(rows).all():
+        raise DIF3DError(f"The Gaussian cloud is empty or has numbers that are not finite: {path} was not written.")
+    header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(rows)}"]
+    header += [f"property float {name}" for name in _PLY_FIELDS] + ["end_header\n"]
+    with atomic_path(path) as temporary:
+        temporary.write_bytes("\n".join(header).encode() + rows.tobytes())
