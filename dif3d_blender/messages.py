@@ -35,6 +35,7 @@ class Job:
     frame_size: int = 256  # pixels, square
     gaussians: bool = True  # depth, 2.5D point cloud and Gaussian cloud
     texture: int = 0  # texture size in texels; 0 keeps vertex colours only
+    project: bool = True  # the texture takes the picture's own pixels where its camera saw the surface
     size: float = 1.0  # height of the exported mesh in metres
     allow_network: bool = False  # models may be fetched only when this is set
     dense: bool = False  # use the slow reference paths

@@ -58,12 +58,21 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     add("--face-limit", type=int, help="decimate to this many faces; 0 keeps all")
     add("--frames", type=int, help="turntable frames; 0 for none")
     add("--frame-size", type=int, help="pixels a side")
+    add("--texture", type=int, metavar="TEXELS", help="side of a texture with normal map, such as 2048; 0 for none")
+    parser.add_argument("--no-project", dest="project", action="store_false", help="no picture's pixels in the texture")
     add("--size", type=float, help="height of the object in metres")
     add("--allow-network", action="store_true", help="allow models to be fetched")
     add("--dense", action="store_true", help="use the slow reference paths")
     parser.add_argument("--no-gaussians", dest="gaussians", action="store_false", help="no depth and point clouds")
     options = parser.parse_args(arguments)
-    for name, least in (("resolution", 2), ("frames", 0), ("frame_size", 1), ("chunk_size", 0), ("face_limit", 0)):
+    for name, least in (
+        ("resolution", 2),
+        ("frames", 0),
+        ("frame_size", 1),
+        ("chunk_size", 0),
+        ("face_limit", 0),
+        ("texture", 0),
+    ):
         if getattr(options, name) < least:
             parser.error(f"--{name.replace('_', '-')} must be {least} or more")
     for name in ("threshold", "size"):
@@ -169,7 +178,18 @@ def describe(result: Result, seconds: float) -> None:
     for note in result.report["substitutions"] + result.report["warnings"]:
         print(f"  Note: {note}")
     print(f"  Wrote {result.output}:")
-    for kind in ("scene", "mesh", "gaussians", "video", "frames", "foreground", "depth", "report"):
+    for kind in (
+        "scene",
+        "mesh",
+        "base_color",
+        "normal_map",
+        "gaussians",
+        "video",
+        "frames",
+        "foreground",
+        "depth",
+        "report",
+    ):
         if kind in result.files:
             print(f"    {Path(result.files[kind]).relative_to(result.output)}")
     sys.stdout.flush()

@@ -13,10 +13,10 @@ import numpy as np
 from mathutils import Vector
 
 from ..engine.errors import DIF3DError
-from .colors import to_srgb
+from ..engine.srgb import linear_to_srgb
+from ..engine.triangles import fill_triangles
 
 MARGIN = 8  # texels by which colours are drawn out over the borders of UV islands, against seams
-_AT_ONCE = 1 << 21  # texels that are looked at together
 
 
 def bake_texture(obj: bpy.types.Object, size: int) -> bpy.types.Image:
@@ -36,58 +36,13 @@ def bake_texture(obj: bpy.types.Object, size: int) -> bpy.types.Image:
         _unwrap(obj)
     uv, colors = _corners(mesh, mesh.color_attributes.active_color)  # looked up late: new layers move the old ones
     texels = dilate(fill_triangles(uv * size, colors, size), MARGIN)
-    texels[..., :3] = to_srgb(texels[..., :3])
+    texels[..., :3] = linear_to_srgb(texels[..., :3])
     image = bpy.data.images.new(f"{obj.name} Texture", size, size)
     image.pixels.foreach_set(texels.ravel())
     image.update()
     image.pack()
     _show(obj, image)
     return image
-
-
-def fill_triangles(corners: np.ndarray, colors: np.ndarray, size: int) -> np.ndarray:
-    """Fill triangles with the blend of their corners' colours.
-
-    Args:
-        corners: [n, 3, 2] in texels; the first row of the result is at the bottom. Texel i reaches from i to i + 1.
-        colors: [n, 3, 3].
-        size: of the square result.
-
-    Returns:
-        float32 [size, size, 4]; the last channel is 1 where a triangle covers the texel's centre, else all are 0.
-    """
-    texels = np.zeros((size, size, 4), np.float32)
-    low = np.floor(corners.min(axis=1)).astype(np.int32)
-    spans = (np.ceil(corners.max(axis=1)).astype(np.int32) - low).max(axis=1)
-    steps = np.ceil(np.log2(np.maximum(spans, 1))).astype(int)  # triangles of like size are done together
-    for step in np.unique(steps):
-        width = 2 ** int(step)
-        alike = np.flatnonzero(steps == step)
-        for start in range(0, len(alike), max(1, _AT_ONCE // width**2)):
-            some = alike[start : start + max(1, _AT_ONCE // width**2)]
-            _fill_alike(texels, corners[some], colors[some], low[some], width)
-    return texels
-
-
-def _fill_alike(texels: np.ndarray, corners: np.ndarray, colors: np.ndarray, low: np.ndarray, width: int) -> None:
-    """Fill triangles whose boxes begin at `low` [n, 2] and are at most `width` texels wide and high."""
-    size = len(texels)
-    offsets = np.arange(width)
-    x = low[:, 0, None, None] + offsets[None, None, :]  # [n, 1, width]
-    y = low[:, 1, None, None] + offsets[None, :, None]  # [n, width, 1]
-    a, b, c = (corners[:, i, :, None, None] for i in range(3))  # each [n, 2, 1, 1]
-    area = (b[:, 0] - a[:, 0]) * (c[:, 1] - a[:, 1]) - (b[:, 1] - a[:, 1]) * (c[:, 0] - a[:, 0])
-    with np.errstate(divide="ignore", invalid="ignore"):  # triangles without area cover no centre
-        px, py = x + 0.5, y + 0.5
-        wb = ((px - a[:, 0]) * (c[:, 1] - a[:, 1]) - (py - a[:, 1]) * (c[:, 0] - a[:, 0])) / area
-        wc = ((b[:, 0] - a[:, 0]) * (py - a[:, 1]) - (b[:, 1] - a[:, 1]) * (px - a[:, 0])) / area
-        inside = (wb >= 0) & (wc >= 0) & (wb + wc <= 1)
-    inside &= (x >= 0) & (x < size) & (y >= 0) & (y < size)
-    n, row, column = np.nonzero(inside)
-    wb, wc = wb[inside][:, None], wc[inside][:, None]
-    blended = colors[n, 0] * (1 - wb - wc) + colors[n, 1] * wb + colors[n, 2] * wc
-    texels[low[n, 1] + row, low[n, 0] + column, :3] = blended
-    texels[low[n, 1] + row, low[n, 0] + column, 3] = 1
 
 
 def dilate(texels: np.ndarray, distance: int) -> np.ndarray:

@@ -14,12 +14,6 @@ def rgba(colors: np.ndarray) -> np.ndarray:
     return opaque
 
 
-def to_srgb(linear: np.ndarray) -> np.ndarray:
-    """Scene-linear values as sRGB in [0, 1] (IEC 61966-2-1)."""
-    linear = np.clip(linear, 0, 1)
-    return np.where(linear <= 0.0031308, linear * 12.92, 1.055 * linear ** (1 / 2.4) - 0.055)
-
-
 def color_material(name: str) -> bpy.types.Material:
     """A material whose base colour is the colour attribute."""
     material = bpy.data.materials.new(name)

@@ -10,7 +10,7 @@ import numpy as np
 
 from ..engine.errors import DIF3DError
 from ..engine.files import atomic_path
-from .colors import to_srgb
+from ..engine.srgb import linear_to_srgb
 
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".tga", ".gif", ".ppm", ".jp2")
 _previews: bpy.utils.previews.ImagePreviewCollection | None = None
@@ -53,7 +53,7 @@ def from_image(image: bpy.types.Image, folder: Path) -> Path:
     pixels = np.empty((height, width, image.channels), np.float32)
     image.pixels.foreach_get(pixels.ravel())
     if image.is_float:  # scene-linear; byte images hold sRGB
-        pixels[..., :3] = to_srgb(pixels[..., :3])
+        pixels[..., :3] = linear_to_srgb(pixels[..., :3])
     path = folder / "picture.png"
     with atomic_path(path) as temporary:
         temporary.write_bytes(png_bytes((np.clip(pixels[::-1], 0, 1) * 255 + 0.5).astype(np.uint8)))

@@ -6,9 +6,11 @@ readers expect: GLB and OBJ Y up facing +Z, PLY and STL Z up facing −Y (docs/a
 
 from __future__ import annotations
 
+import io
 import json
 import struct
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +18,7 @@ from PIL import Image
 
 from .errors import DIF3DError
 from .files import atomic_path
+from .srgb import srgb_to_linear
 
 MESH_FORMATS = ("glb", "obj", "ply", "stl")
 
@@ -53,11 +56,24 @@ def _to_pillow(array: np.ndarray) -> Image.Image:
 
 # ------------------------------------------------------------------------------------------------------------ meshes
 
+BASE_COLOR, NORMAL_MAP = "base_color.png", "normal.png"  # names of the maps beside a mesh
 
-def srgb_to_linear(srgb: np.ndarray) -> np.ndarray:
-    """Return sRGB values in [0, 1] as linear light (IEC 61966-2-1)."""
-    srgb = np.asarray(srgb, dtype=np.float64)
-    return np.where(srgb <= 0.04045, srgb / 12.92, ((srgb + 0.055) / 1.055) ** 2.4)
+
+@dataclass(frozen=True)
+class TextureMaps:
+    """What gives a mesh its texture.
+
+    Attributes:
+        uv: [m, 3, 2] of the corners of each face, in [0, 1], (0, 0) at the bottom left of the maps.
+        tangents: [m, 3, 4] at the corners, field frame: unit vectors along u, and which way v runs (1 or −1).
+        base_color: uint8 [S, S, 3] sRGB, row 0 at the top.
+        normal_map: uint8 [S, S, 3], tangent space, green toward v (OpenGL's convention: glTF, Blender).
+    """
+
+    uv: np.ndarray
+    tangents: np.ndarray
+    base_color: np.ndarray
+    normal_map: np.ndarray
 
 
 def to_export_frame(vertices: np.ndarray, file_format: str, size: float = 1.0) -> np.ndarray:
@@ -80,8 +96,12 @@ def export_mesh(
     colors: np.ndarray | None = None,
     normals: np.ndarray | None = None,
     size: float = 1.0,
+    texture: TextureMaps | None = None,
 ) -> None:
     """Write a triangle mesh as GLB, OBJ, PLY or STL, by the suffix of `path`.
+
+    With a texture, GLB holds it in place of the colours, OBJ gets an MTL of the same name that names the maps beside it
+    (`save_maps` writes those), and PLY and STL stay as they are: they have no textures.
 
     Args:
         path: the final name.
@@ -91,6 +111,7 @@ def export_mesh(
             as glTF 2.0 defines COLOR_0; STL has no colours.
         normals: [n, 3] unit vectors in the field frame, or None. STL has none at vertices.
         size: height of the object in metres.
+        texture: UVs and maps, or None. It needs normals.
 
     Raises:
         DIF3DError: the format is not known, the mesh is empty or not finite, or the folder can't be written.
@@ -106,12 +127,27 @@ def export_mesh(
     if normals is not None:
         normals = (np.asarray(normals, dtype=np.float64) @ _FRAMES[file_format].T).astype(np.float32)
 
-    if file_format == "glb":
+    if texture is not None and file_format in ("glb", "obj"):
+        tangents = texture.tangents.copy()
+        tangents[..., :3] = tangents[..., :3] @ _FRAMES[file_format].T
+        if file_format == "glb":
+            content = _textured_glb_bytes(positions, faces, normals, texture, tangents)
+        else:
+            content = _textured_obj_bytes(positions, faces, normals, texture.uv, path.with_suffix(".mtl"))
+    elif file_format == "glb":
         content = glb_bytes(positions, faces, colors, normals)
     else:
         content = _trimesh_bytes(file_format, positions, faces, colors, normals)
     with atomic_path(path) as temporary:
         temporary.write_bytes(content)
+
+
+def save_maps(folder: Path | str, texture: TextureMaps) -> dict[str, Path]:
+    """Write the maps as PNG beside a mesh; return their paths, "base_color" and "normal_map"."""
+    paths = {"base_color": Path(folder) / BASE_COLOR, "normal_map": Path(folder) / NORMAL_MAP}
+    for name, path in paths.items():
+        save_png(path, getattr(texture, name))
+    return paths
 
 
 def check_mesh_format(name: str) -> str:
@@ -148,8 +184,59 @@ def _trimesh_bytes(
     return mesh.export(file_type="stl")
 
 
+def _textured_obj_bytes(
+    positions: np.ndarray, faces: np.ndarray, normals: np.ndarray, uv: np.ndarray, material: Path
+) -> bytes:
+    """Return a textured OBJ that names the MTL file `material`, which is written."""
+    spots, spot = np.unique(uv.reshape(-1, 2), axis=0, return_inverse=True)
+    spot = spot.reshape(-1, 3)
+    lines = [f"mtllib {material.name}", "o DIF3D"]
+    lines += [f"v {x:.6g} {y:.6g} {z:.6g}" for x, y, z in positions.tolist()]
+    lines += [f"vt {u:.6g} {v:.6g}" for u, v in spots.tolist()]
+    lines += [f"vn {x:.4g} {y:.4g} {z:.4g}" for x, y, z in _unit(normals).tolist()]
+    lines.append("usemtl DIF3D")
+    corners = np.stack([faces, spot, faces], axis=2) + 1
+    lines += [
+        "f " + " ".join(f"{vertex}/{place}/{normal}" for vertex, place, normal in face) for face in corners.tolist()
+    ]
+    with atomic_path(material) as temporary:
+        temporary.write_text(
+            f"newmtl DIF3D\nKd 1 1 1\nKs 0.04 0.04 0.04\nPr 0.8\nPm 0\nmap_Kd {BASE_COLOR}\nnorm {NORMAL_MAP}\n",
+            encoding="utf-8",
+        )
+    return ("\n".join(lines) + "\n").encode()
+
+
+def _textured_glb_bytes(
+    positions: np.ndarray, faces: np.ndarray, normals: np.ndarray, texture: TextureMaps, tangents: np.ndarray
+) -> bytes:
+    """As `glb_bytes`, with maps: vertices are split where the UVs or tangents [m, 3, 4] of their faces differ."""
+    key = np.concatenate([faces.reshape(-1, 1), texture.uv.reshape(-1, 2), tangents.reshape(-1, 4)], axis=1)
+    _, first, number = np.unique(key, axis=0, return_index=True, return_inverse=True)
+    vertex = faces.reshape(-1)[first]
+    uv = texture.uv.reshape(-1, 2)[first] * (1, -1) + (0, 1)  # glTF counts v from the top
+    tangents = tangents.reshape(-1, 4)[first]
+    tangents[:, :3] = _unit(tangents[:, :3])
+    return glb_bytes(
+        positions[vertex],
+        number.reshape(-1, 3),
+        normals=normals[vertex],
+        textured=(uv, tangents, _png_bytes(texture.base_color), _png_bytes(texture.normal_map)),
+    )
+
+
+def _png_bytes(array: np.ndarray) -> bytes:
+    stream = io.BytesIO()
+    Image.fromarray(array).save(stream, format="PNG")
+    return stream.getvalue()
+
+
 def glb_bytes(
-    positions: np.ndarray, faces: np.ndarray, colors: np.ndarray | None = None, normals: np.ndarray | None = None
+    positions: np.ndarray,
+    faces: np.ndarray,
+    colors: np.ndarray | None = None,
+    normals: np.ndarray | None = None,
+    textured: tuple[np.ndarray, np.ndarray, bytes, bytes] | None = None,
 ) -> bytes:
     """Return a binary glTF 2.0 file that holds one mesh with a rough, non-metallic material.
 
@@ -161,6 +248,7 @@ def glb_bytes(
         faces: [m, 3] indices into them.
         colors: [n, 3] sRGB in [0, 1].
         normals: [n, 3] unit vectors.
+        textured: UVs [n, 2], (0, 0) at the upper left; tangents [n, 4]; base colour and normal map as PNG.
     """
     array_buffer, element_buffer = 34962, 34963  # the constants of section 5.11 of the glTF 2.0 specification
     f32, u16, u32 = 5126, 5123, 5125
@@ -186,14 +274,30 @@ def glb_bytes(
         attributes["COLOR_0"] = add(
             np.round(linear * 65535.0).astype("<u2"), u16, "VEC4", array_buffer, normalized=True
         )
+    material = {"name": "DIF3D", "pbrMetallicRoughness": {"metallicFactor": 0.0, "roughnessFactor": 0.8}}
+    maps = {}
+    if textured is not None:
+        uv, tangents, *pictures = textured
+        attributes["TEXCOORD_0"] = add(np.ascontiguousarray(uv, dtype="<f4"), f32, "VEC2", array_buffer)
+        attributes["TANGENT"] = add(np.ascontiguousarray(tangents, dtype="<f4"), f32, "VEC4", array_buffer)
+        material["pbrMetallicRoughness"]["baseColorTexture"] = {"index": 0}
+        material["normalTexture"] = {"index": 1}
+        maps = {"images": [], "samplers": [{"wrapS": 33071, "wrapT": 33071}]}  # no wrapping round
+        maps["textures"] = [{"source": number, "sampler": 0} for number in range(len(pictures))]
     indices = add(np.ascontiguousarray(faces, dtype="<u4"), u32, "SCALAR", element_buffer)
+    if textured is not None:
+        for name, content in zip(("base_color", "normal"), pictures, strict=True):
+            maps["images"].append({"bufferView": len(views), "mimeType": "image/png", "name": name})
+            views.append({"buffer": 0, "byteOffset": sum(map(len, chunks)), "byteLength": len(content)})
+            chunks.append(content + b"\0" * (-len(content) % 4))
     tree = {
         "asset": {"version": "2.0", "generator": "DIF3D for Blender"},
         "scene": 0,
         "scenes": [{"nodes": [0]}],
         "nodes": [{"mesh": 0, "name": "DIF3D"}],
         "meshes": [{"name": "DIF3D", "primitives": [{"attributes": attributes, "indices": indices, "material": 0}]}],
-        "materials": [{"name": "DIF3D", "pbrMetallicRoughness": {"metallicFactor": 0.0, "roughnessFactor": 0.8}}],
+        "materials": [material],
+        **maps,
         "accessors": accessors,
         "bufferViews": views,
         "buffers": [{"byteLength": sum(map(len, chunks))}],
