@@ -22,7 +22,8 @@ from .field import Correction, Field
 from .gaussian import Gaussian
 
 _FEWEST = 64  # pixels to fit a scale and a shift to
-_ROUNDS = 200  # of RANSAC
+_ROUNDS = 5
+_KEPT = 0.8  # share of the pixels that each round goes on with
 _INLIER = 0.04  # in the field's units: as far as the field's own front may be off
 _LEAST_AGREEMENT = 0.5  # share of the subject's pixels within `_INLIER`
 _FURTHEST = 0.12  # the surface is moved no further than this, in the field's units
@@ -76,52 +77,43 @@ class DepthFit:
         return (self.scale * depth + self.shift).astype(np.float32)
 
 
-def fit_scale_shift(depth: np.ndarray, reference: np.ndarray, mask: np.ndarray, seed: int = 0) -> DepthFit:
+def fit_scale_shift(depth: np.ndarray, reference: np.ndarray, mask: np.ndarray) -> DepthFit:
     """Fit an estimated depth to the field's own inside the eroded mask.
 
-    RANSAC over pairs of pixels (Fischler and Bolles 1981), then least squares over those that agree.
+    Median on median and mean deviation on mean deviation (Ranftl et al., "Towards Robust Monocular Depth Estimation",
+    2020), again and again without the pixels that fit worst. Unlike least squares, this does not flatten the relief
+    where the field's own is wrong.
 
     Args:
         depth: estimated, [h, w], of any scale and offset.
         reference: the field's, [h, w], in its units, NaN where it has nothing.
         mask: the subject, [h, w] bool.
-        seed: of the random pairs.
 
     Raises:
-        DepthUnavailable: too few pixels to compare, a constant depth, a scale that is not positive (far and near
-            exchanged), or too little agreement.
+        DepthUnavailable: too few pixels to compare, a constant depth, far and near exchanged, or too little agreement.
     """
     inner = binary_erosion(mask, iterations=max(1, min(mask.shape) // 100))
     both = inner & np.isfinite(depth) & np.isfinite(reference)
     x, y = depth[both].astype(np.float64), reference[both].astype(np.float64)
     if len(x) < _FEWEST:
         raise DepthUnavailable("The estimated depth and the model's overlap in too few pixels to be fused.")
-    spread = x.max() - x.min()
-    if spread <= 1e-6 * max(abs(x).max(), 1e-12):
+    if np.ptp(x) <= 1e-6 * max(abs(x).max(), 1e-12):
         raise DepthUnavailable("The estimated depth is the same everywhere, so it can't be fused.")
     if np.ptp(y) < 1e-6:
         raise DepthUnavailable("The model's front is flat toward the camera, so no depth can be scaled to it.")
-    rng = np.random.default_rng(seed)
-    i, j = rng.integers(len(x), size=(2, _ROUNDS))
-    apart = np.abs(x[i] - x[j]) > 0.02 * spread
-    i, j = i[apart], j[apart]
-    sample = rng.choice(len(x), min(len(x), 2000), replace=False)
-    scales = (y[i] - y[j]) / (x[i] - x[j])
-    shifts = y[i] - scales * x[i]
-    errors = np.abs(scales[:, None] * x[sample] + shifts[:, None] - y[sample])
-    best = np.argmax((errors < _INLIER).sum(axis=1)) if len(i) else None
-    scale, shift = (scales[best], shifts[best]) if best is not None else (0.0, y.mean())
-    for _ in range(5):
-        agrees = np.abs(scale * x + shift - y) < _INLIER
-        if agrees.sum() < _FEWEST or np.ptp(x[agrees]) <= 0:
-            break
-        scale, shift = np.polyfit(x[agrees], y[agrees], 1)
-    error = np.abs(scale * x + shift - y)
-    fit = DepthFit(float(scale), float(shift), float(np.median(error)), float((error < _INLIER).mean()))
-    if not fit.scale > 0:
+    kept = np.ones(len(x), dtype=bool)
+    for _ in range(_ROUNDS):
+        middle_x, middle_y = np.median(x[kept]), np.median(y[kept])
+        scale = np.abs(y[kept] - middle_y).mean() / max(np.abs(x[kept] - middle_x).mean(), 1e-12)
+        shift = middle_y - scale * middle_x
+        error = np.abs(scale * x + shift - y)
+        kept = error <= np.quantile(error, _KEPT)
+    slope = ((x[kept] - x[kept].mean()) * (y[kept] - y[kept].mean())).sum()
+    if not slope > 0:
         raise DepthUnavailable(
             "The estimated depth takes near for far where the model has relief, so it was not fused."
         )
+    fit = DepthFit(float(scale), float(shift), float(np.median(error)), float((error < _INLIER).mean()))
     if fit.agreement < _LEAST_AGREEMENT:
         raise DepthUnavailable(
             f"The estimated depth agrees with the model on only {fit.agreement:.0%} of the subject, so it was not "
