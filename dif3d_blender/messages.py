@@ -34,6 +34,7 @@ class Job:
     frames: int = 30  # turntable frames by the NeRF renderer; 0 for none
     frame_size: int = 256  # pixels, square
     gaussians: bool = True  # depth, 2.5D point cloud and Gaussian cloud
+    fuse_depth: bool = False  # GLPN's depth moves the seen surface; no gain was measured (docs/fusion.md)
     texture: int = 0  # texture size in texels; 0 keeps vertex colours only
     project: bool = True  # the texture takes the picture's own pixels where its camera saw the surface
     size: float = 1.0  # height of the exported mesh in metres

@@ -63,6 +63,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     add("--size", type=float, help="height of the object in metres")
     add("--allow-network", action="store_true", help="allow models to be fetched")
     add("--dense", action="store_true", help="use the slow reference paths")
+    add("--fuse-depth", action="store_true", help="let GLPN's depth correct the surface that the picture shows")
     parser.add_argument("--no-gaussians", dest="gaussians", action="store_false", help="no depth and point clouds")
     options = parser.parse_args(arguments)
     for name, least in (

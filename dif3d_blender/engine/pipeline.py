@@ -7,6 +7,7 @@ function of another module; this one only puts them in order, tells how far it i
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import importlib.metadata
 import json
 import platform
@@ -20,23 +21,50 @@ import torch
 from PIL import Image
 
 from ..messages import Job, Progress, Result
+from .cameras import Camera
+from .cleaning import clean_surface
+from .depth import field_depth
 from .errors import DIF3DError
-from .export import check_mesh_format, export_mesh, save_array, save_pictures, save_png, save_video
+from .export import (
+    TextureMaps,
+    check_mesh_format,
+    export_mesh,
+    save_array,
+    save_maps,
+    save_pictures,
+    save_png,
+    save_video,
+)
 from .field import Field
 from .files import atomic_path
 from .foreground import cut_out, frame_subject, open_picture
+from .fusion import fuse
+from .gaussian import Gaussian
+from .gaussians import InputView, cover_surface, save_gaussians, write_ply
 from .isosurface import Surface, extract_surface
 from .occupancy import Occupancy
+from .projection import Photo, matched_exposure, project
+from .registration import Registration, register
 from .rendering import render_views
+from .silhouette import is_outline, shrink_mask, silhouette_correction
+from .texture import texture_mesh
 from .tsr import TSR
+from .unwrap import UnwrapError
 from .weights import ModelFiles, find_model
 
 VIDEO_FPS = 30
 REPORTED_PACKAGES = ("torch", "numpy", "transformers", "rembg", "open3d", "trimesh", "PyMCubes", "scikit-image")
 
 # How long the stages take beside each other on a CPU, for the progress bar only.
-_SHARES = {"Opening the picture": 3, "Loading the model": 6, "Seeing the object": 25, "Finding the surface": 20}
-_SHARES |= {"Writing the mesh": 6, "Rendering frames": 40}
+_SHARES = {"Opening the picture": 3, "Loading the model": 6, "Seeing the object": 25}
+_SHARES |= {"Matching the outline": 8, "Finding the surface": 20}
+_SHARES |= {
+    "Estimating depth": 25,
+    "Making the texture": 40,
+    "Writing the mesh": 6,
+    "Fusing depth and field": 12,
+    "Rendering frames": 40,
+}
 
 
 def choose_device(name: str) -> torch.device:
@@ -84,19 +112,36 @@ class Pipeline:
         with stages("Loading the model"):
             model, found, device = self._load(job, facts)
         if job.code:
-            code = _read_code(Path(job.code), model).to(device)
+            code, mask = _read_code(Path(job.code), model)
+            code = code.to(device)
         else:
             with stages("Opening the picture"):
-                picture = _prepare_picture(job, output, facts, files)
+                picture, mask = _prepare_picture(job, output, facts, files)
             with stages("Seeing the object"), torch.no_grad():
                 code = model([picture], device)[0]
         field = Field(code, model.decoder, model.renderer, job.chunk_size, dense=job.dense)
+        with stages("Matching the outline"):
+            field, found_camera = _match_outline(job, output, field, mask, facts, files)
+        view = None
+        if job.gaussians and not job.code:
+            with stages("Estimating depth"):
+                field, view = _estimate_depth(job, output, field, picture, mask, found_camera, facts, files)
         with stages("Finding the surface"):
             occupancy = None if job.dense else Occupancy(field)
             surface = extract_surface(field, job.resolution, job.threshold, occupancy=occupancy, dense=job.dense)
-            colors = field.color(torch.from_numpy(surface.vertices)).cpu().numpy()
+            # A texture keeps the fine surface for its normal map, and decimates by itself.
+            surface = clean_surface(surface, face_limit=0 if job.texture else job.face_limit)
+            photo = Photo(picture, mask, found_camera.camera) if job.project and not job.code else None
+            colors = _vertex_colors(field, surface, photo)
+        shown, maps = surface, None
+        if job.texture:
+            with stages("Making the texture"):
+                shown, colors, maps = _make_texture(job, field, surface, colors, photo, facts)
         with stages("Writing the mesh"):
-            _write_mesh(job, output, surface, colors, code, files)
+            _write_mesh(job, output, shown, colors, code, maps, files)
+        if job.gaussians:
+            with stages("Fusing depth and field"):
+                _write_gaussians(job, output, field, occupancy, surface, view, facts, files)
         if job.frames:
             with stages("Rendering frames") as progress:
                 _write_frames(job, output, field, occupancy, progress, facts, files)
@@ -106,7 +151,7 @@ class Pipeline:
             "model": found.label,
             "device": str(device),
             "seconds": {name: round(seconds, 2) for name, seconds in stages.seconds.items()},
-            "counts": {"vertices": len(surface.vertices), "faces": len(surface.faces), "queries": field.queries},
+            "counts": {"vertices": len(shown.vertices), "faces": len(shown.faces), "queries": field.queries},
             "settings": {name: getattr(job, name) for name in ("resolution", "threshold", "foreground_ratio", "size")},
             "versions": _versions(),
         }
@@ -129,47 +174,170 @@ class Pipeline:
         return self._model, found, device
 
 
-def _prepare_picture(job: Job, output: Path, facts: dict[str, Any], files: dict[str, str]) -> np.ndarray:
-    """Open, cut out and frame the picture: float32 [H, W, 3] on mid-grey. Writes it as `images/Removed_BG.png`."""
+def _prepare_picture(
+    job: Job, output: Path, facts: dict[str, Any], files: dict[str, str]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Open, cut out and frame the picture: float32 [H, W, 3] on mid-grey, and its mask [H, W].
+
+    Writes it as `images/Removed_BG.png`.
+    """
     cut = cut_out(open_picture(job.picture), job.background, job.allow_network)
     facts["background"] = cut.method
     facts["substitutions" if cut.method == "plain" else "warnings"] += [cut.note] if cut.method != "alpha" else []
-    picture, _ = frame_subject(cut.image, job.foreground_ratio)
+    picture, mask = frame_subject(cut.image, job.foreground_ratio)
     files["foreground"] = str(output / "images" / "Removed_BG.png")
     save_png(files["foreground"], picture)
-    return picture
+    return picture, mask
 
 
-def _read_code(path: Path, model: TSR) -> torch.Tensor:
-    """Read a scene code [3, C, H, W] that an earlier job left.
+def _vertex_colors(field: Field, surface: Surface, photo: Photo | None) -> np.ndarray:
+    """Colours [n, 3] of the surface's vertices: the picture's where it shows them, the field's elsewhere."""
+    colors = field.color(torch.from_numpy(surface.vertices)).cpu().numpy()
+    if photo is None:
+        return colors
+    seen, trust = project(photo, surface, surface.vertices, surface.normals)
+    colors = matched_exposure(colors, seen, trust)
+    return (colors + (seen - colors) * trust[:, None]).astype(np.float32)
+
+
+def _match_outline(
+    job: Job, output: Path, field: Field, mask: np.ndarray | None, facts: dict[str, Any], files: dict[str, str]
+) -> tuple[Field, Registration]:
+    """Find the picture's camera by its mask [H, W], and give the field that outline.
+
+    The mask is kept beside the triplane, so that both can be asked again. Without one, the field stays as it is.
+    """
+    if mask is None or not is_outline(mask):
+        if not job.code:
+            facts["warnings"].append("The subject fills the picture, so its outline could not help the model.")
+        return field, Registration(Camera(), 0.0)
+    occupancy = Occupancy(field)
+    if occupancy.density.max() <= job.threshold:
+        return field, Registration(Camera(), 0.0)  # no surface: extraction will say so, and what to do
+    before = register(field, mask, occupancy, job.threshold)
+    field = field.corrected(silhouette_correction(field, before.camera, torch.from_numpy(mask), job.threshold))
+    facts["registration"] = dataclasses.asdict(before)
+    files["outline"] = str(output / "arrays" / "outline.npy")
+    save_array(files["outline"], shrink_mask(mask))
+    return field, before
+
+
+def _estimate_depth(
+    job: Job,
+    output: Path,
+    field: Field,
+    picture: np.ndarray,
+    mask: np.ndarray,
+    found: Registration,
+    facts: dict[str, Any],
+    files: dict[str, str],
+) -> tuple[Field, InputView]:
+    """Find the picture's depth and make the 2.5D files; return the field as depth corrects it, and the view."""
+    occupancy = Occupancy(field)
+    estimate = Gaussian(
+        device=str(field.device),
+        allow_network=job.allow_network,
+        nerf_depth=lambda height, width: field_depth(field, found.camera, height, width, job.threshold, occupancy),
+        camera=found.camera,
+    )
+    estimate.set_variables(job.picture, output, job.foreground_ratio, job.padding)
+    estimate.use_picture(picture, mask)
+    estimate.make_all()
+    facts["substitutions"] += estimate.notes
+    if job.fuse_depth:
+        field, facts["fusion"] = fuse(field, estimate, job.threshold)
+    files.update({name: str(path) for name, path in estimate.files.items()})
+    return field, InputView(picture, mask, found.camera)
+
+
+def _write_gaussians(
+    job: Job,
+    output: Path,
+    field: Field,
+    occupancy: Occupancy | None,
+    surface: Surface,
+    view: InputView | None,
+    facts: dict[str, Any],
+    files: dict[str, str],
+) -> None:
+    cloud = cover_surface(field, surface, view, job.threshold, occupancy)
+    files.update({name: str(path) for name, path in save_gaussians(output / "arrays", cloud).items()})
+    files["gaussians"] = str(output / "3dfiles" / "gaussians.ply")
+    heights = surface.vertices[:, 2]
+    write_ply(files["gaussians"], cloud, (float(heights.min()), float(heights.max())), job.size)
+    facts["gaussians"] = {"count": len(cloud), "observed": int(cloud.observed.sum())}
+    if view is None:
+        facts["substitutions"].append(
+            "Made from a stored result, without its picture: all Gaussians are the model's own."
+        )
+
+
+def _read_code(path: Path, model: TSR) -> tuple[torch.Tensor, np.ndarray | None]:
+    """Read what an earlier job left: a scene code [3, C, H, W], and the outline [S, S] beside it where there is one.
 
     Raises:
-        DIF3DError: it is missing, damaged, or of a model with other sizes.
+        DIF3DError: the code is missing, damaged, or of a model with other sizes.
     """
-    try:
-        code = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise DIF3DError(
-            f"The stored result {path} is missing or damaged ({error}). Generate the object again."
-        ) from error
+    code = _read_array(path)
     channels = model.post_processor.cfg.out_channels
     if code.ndim != 4 or code.shape[:2] != (3, channels) or code.dtype.kind != "f" or not np.isfinite(code).all():
         raise DIF3DError(
             f"The stored result {path} ({list(code.shape)}) does not fit the model. Choose the model that made it."
         )
-    return torch.from_numpy(code.astype(np.float32))
+    outline = path.with_name("outline.npy")
+    mask = _read_array(outline).astype(np.float32) if outline.exists() else None
+    return torch.from_numpy(code.astype(np.float32)), mask
+
+
+def _read_array(path: Path) -> np.ndarray:
+    try:
+        return np.load(path, allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise DIF3DError(
+            f"The stored result {path} is missing or damaged ({error}). Generate the object again."
+        ) from error
+
+
+def _make_texture(
+    job: Job, field: Field, surface: Surface, colors: np.ndarray, photo: Photo | None, facts: dict[str, Any]
+) -> tuple[Surface, np.ndarray, TextureMaps | None]:
+    """The mesh to show, its colours and its maps; as before, and None, where it cannot be unwrapped."""
+    try:
+        made = texture_mesh(field, surface, job.texture, job.face_limit, photo)
+    except UnwrapError as error:
+        facts["substitutions"].append(
+            f"{error} The mesh keeps its vertex colours; Blender unwraps it (Smart UV) and bakes them."
+        )
+        facts["texture"] = {"size": job.texture, "unwrapped": False}
+        return surface, colors, None
+    facts["substitutions"] += made.notes
+    if job.project and photo is None:
+        facts["substitutions"].append(
+            "Made from a stored result, without its picture: the texture is all the model's own."
+        )
+    facts["texture"] = {"size": len(made.maps.base_color), "unwrapped": True, "projected": round(made.projected, 3)}
+    return made.surface, made.colors, made.maps
 
 
 def _write_mesh(
-    job: Job, output: Path, surface: Surface, colors: np.ndarray, code: torch.Tensor, files: dict[str, str]
+    job: Job,
+    output: Path,
+    surface: Surface,
+    colors: np.ndarray,
+    code: torch.Tensor,
+    maps: TextureMaps | None,
+    files: dict[str, str],
 ) -> None:
     arrays = {"vertices": surface.vertices, "faces": surface.faces, "normals": surface.normals, "colors": colors}
     arrays["triplane"] = code.cpu().numpy().astype(np.float16)
+    if maps is not None:
+        arrays["uv"] = maps.uv
+        files.update({name: str(path) for name, path in save_maps(output / "3dfiles", maps).items()})
     for name, array in arrays.items():
         files[name] = str(output / "arrays" / f"{name}.npy")
         save_array(files[name], array)
     files["mesh"] = str(output / "3dfiles" / f"mesh.{job.mesh_format}")
-    export_mesh(files["mesh"], surface.vertices, surface.faces, colors, surface.normals, job.size)
+    export_mesh(files["mesh"], surface.vertices, surface.faces, colors, surface.normals, job.size, maps)
 
 
 def _write_frames(
@@ -215,6 +383,9 @@ class _Stages:
         self._job, self._report = job, report
         skipped = {"Opening the picture", "Seeing the object"} if job.code else set()
         skipped |= set() if job.frames else {"Rendering frames"}
+        skipped |= set() if job.texture else {"Making the texture"}
+        skipped |= set() if job.gaussians else {"Fusing depth and field"}
+        skipped |= set() if job.gaussians and not job.code else {"Estimating depth"}
         self._shares = {name: share for name, share in _SHARES.items() if name not in skipped}
         self._done = 0.0
         self.seconds: dict[str, float] = {}

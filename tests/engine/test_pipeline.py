@@ -7,8 +7,10 @@ import pytest
 import trimesh
 from PIL import Image
 
+from dif3d_blender.engine import texture
 from dif3d_blender.engine.errors import DIF3DError
 from dif3d_blender.engine.pipeline import Pipeline, choose_device
+from dif3d_blender.engine.unwrap import UnwrapError
 from dif3d_blender.messages import Job
 
 
@@ -34,7 +36,7 @@ def test_a_job_writes_everything_that_it_reports(picture, tmp_path, model_folder
 
     files = {str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*") if path.is_file()}
     assert files == {
-        *(f"arrays/{name}.npy" for name in ("vertices", "faces", "normals", "colors", "triplane")),
+        *(f"arrays/{name}.npy" for name in ("vertices", "faces", "normals", "colors", "triplane", "outline")),
         "images/Removed_BG.png",
         "renderfiles/render_000.png",
         "renderfiles/render_001.png",
@@ -106,3 +108,25 @@ def test_auto_takes_a_device_that_works():
     assert choose_device("auto").type in ("cpu", "cuda", "mps")
     with pytest.raises(DIF3DError, match="'toaster' cannot be used"):
         choose_device("toaster")
+
+
+def test_a_texture_comes_with_maps_uvs_and_a_smaller_mesh(picture, tmp_path, model_folder):
+    job = small_job(picture, tmp_path / "out", model_folder, frames=0, texture=64, face_limit=400, mesh_format="obj")
+    result = Pipeline().run(job, lambda _: None)
+    faces, uv = np.load(result.files["faces"]), np.load(result.files["uv"])
+    assert uv.shape == (len(faces), 3, 2) and len(faces) <= 400
+    assert result.report["counts"]["faces"] == len(faces)
+    assert result.report["texture"]["size"] == 64 and result.report["texture"]["projected"] > 0
+    assert Image.open(result.files["base_color"]).size == Image.open(result.files["normal_map"]).size == (64, 64)
+    assert (tmp_path / "out" / "3dfiles" / "mesh.mtl").exists()
+
+
+def test_a_mesh_that_cannot_be_unwrapped_keeps_its_colours_and_says_so(picture, tmp_path, model_folder, monkeypatch):
+    def too_slow(*_):
+        raise UnwrapError("Unwrapping took too long.")
+
+    monkeypatch.setattr(texture, "unwrap", too_slow)
+    result = Pipeline().run(small_job(picture, tmp_path / "out", model_folder, frames=0, texture=64), lambda _: None)
+    assert "uv" not in result.files and "base_color" not in result.files
+    assert result.report["texture"] == {"size": 64, "unwrapped": False}
+    assert any("Smart UV" in note for note in result.report["substitutions"])
