@@ -22,6 +22,7 @@ from ..messages import Failure, Job, Progress, Result
 from . import scene
 from .baking import bake_texture
 from .engine_process import EngineProcess
+from .materials import has_texture
 
 KEPT = 20  # finished tasks that the panel can still show
 _BLOCKING_JOBS = ("RENDER", "OBJECT_BAKE", "COMPOSITE")  # Blender's own, which read the scene in another thread
@@ -251,7 +252,7 @@ def _bring_in(task: Task) -> None:
     collection = scene.add_result(task.result, task.name, task.job.size, where, mesh=task.make_mesh)
     task.objects = [obj.name for obj in collection.objects]
     _select(collection.objects)
-    if task.texture and task.make_mesh:
+    if task.texture and task.make_mesh and not has_texture(task.result):  # the engine could not unwrap it
         bake_texture(collection.objects[0], task.texture)
 
 

@@ -110,6 +110,7 @@ class DIF3D_OT_generate(_Operator, properties.JobSettings):
         except DIF3DError:
             output.rmdir()
             raise
+        texture = int(chosen["texture_size"]) if chosen["make_texture"] else 0
         job = Job(
             picture=str(path),
             output=str(output),
@@ -117,10 +118,10 @@ class DIF3D_OT_generate(_Operator, properties.JobSettings):
             model=model,
             gaussians=chosen["make_gaussians"],
             frames=chosen["frame_count"] if chosen["make_frames"] else 0,
+            texture=texture,
             allow_network=preferences.may_fetch(),
             **{key: chosen[key] for key in chosen if key in Job.__dataclass_fields__},
         )
-        texture = int(chosen["texture_size"]) if chosen["make_texture"] else 0
         _submit(self, _new_task(context, job, name, make_mesh=chosen["make_mesh"], texture=texture))
         if self.filepath and not bpy.app.background:
             settings.filepath = self.filepath

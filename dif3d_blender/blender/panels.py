@@ -71,6 +71,7 @@ class DIF3D_PT_settings(_Panel, bpy.types.Panel):
         column = layout.column()
         column.active = settings.make_texture
         column.prop(settings, "texture_size")
+        column.prop(settings, "project")
 
 
 class DIF3D_PT_result(_Panel, bpy.types.Panel):

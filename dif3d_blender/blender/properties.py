@@ -47,8 +47,14 @@ class JobSettings:
     )
     make_texture: BoolProperty(
         name="Texture",
-        description="Unwrap the mesh and give it a texture that shows its vertex colours",
+        description="Unwrap the mesh and give it a texture with the picture's own pixels, and a normal map that keeps "
+        "the detail of the full mesh",
         default=False,
+    )
+    project: BoolProperty(
+        name="Project Picture",
+        description="Take the picture's own pixels for what it shows of the surface. Off: the model's colours only",
+        default=Job.project,
     )
     quality: EnumProperty(
         name="Quality",

@@ -20,8 +20,10 @@ from mathutils import Vector
 from ..engine.errors import DIF3DError
 from ..engine.files import atomic_path
 from ..messages import Result
+from .baking import bake_texture
 from .colors import COLOR, color_material, rgba, use_nodes
 from .gaussians import add_gaussians
+from .materials import UV_MAP, has_texture, textured_material
 
 OUTPUT = "dif3d_output"  # custom properties of an object: the folder it came from,
 MODEL = "dif3d_model"  # the network that made it,
@@ -86,7 +88,8 @@ def add_result(
         placement = Placement.of(arrays["vertices"], size)
         objects = []
         if mesh:
-            objects.append(new_mesh_object(name, arrays, placement))
+            material = textured_material(name, result) if has_texture(result) else color_material(name)
+            objects.append(new_mesh_object(name, arrays, placement, material))
             collection.objects.link(objects[0])
         if "gaussians_position" in arrays:
             material = color_material(f"{name} Gaussians")
@@ -139,13 +142,18 @@ def check_mesh(arrays: dict[str, np.ndarray], where: str) -> None:
         raise DIF3DError(f"The result in {where} has faces of vertices that do not exist. Generate the object again.")
     if colors is not None and colors.shape != vertices.shape:
         raise DIF3DError(f"The result in {where} has {len(colors)} colours for {len(vertices)} vertices.")
+    uv = arrays.get("uv")
+    if uv is not None and uv.shape != (*faces.shape, 2):
+        raise DIF3DError(f"The result in {where} has {len(uv)} UV triangles for {len(faces)} faces.")
 
 
-def new_mesh_object(name: str, arrays: dict[str, np.ndarray], placement: Placement) -> bpy.types.Object:
-    """A mesh object with colours and a material that shows them; not in any collection yet."""
+def new_mesh_object(
+    name: str, arrays: dict[str, np.ndarray], placement: Placement, material: bpy.types.Material
+) -> bpy.types.Object:
+    """A mesh object with colours, UVs where there are some, and a material; not in any collection yet."""
     mesh = bpy.data.meshes.new(name)
     fill_mesh(mesh, arrays, placement)
-    mesh.materials.append(color_material(name))
+    mesh.materials.append(material)
     if "triplane" in arrays:
         code = np.ascontiguousarray(arrays["triplane"], np.float16)
         mesh[CODE], mesh[CODE_SHAPE] = code.tobytes(), list(code.shape)
@@ -153,7 +161,7 @@ def new_mesh_object(name: str, arrays: dict[str, np.ndarray], placement: Placeme
 
 
 def fill_mesh(mesh: bpy.types.Mesh, arrays: dict[str, np.ndarray], placement: Placement) -> None:
-    """Put `vertices` [n, 3], `faces` [m, 3] and `colors` [n, 3] (sRGB) into `mesh`, in place of what it holds.
+    """Put `vertices` [n, 3], `faces` [m, 3], `colors` [n, 3] (sRGB) and `uv` [m, 3, 2] into `mesh`, for what it holds.
 
     The shading is smooth. Normals are left to Blender: custom ones would be wrong as soon as the artist moves a vertex.
     """
@@ -173,6 +181,9 @@ def fill_mesh(mesh: bpy.types.Mesh, arrays: dict[str, np.ndarray], placement: Pl
         attribute.data.foreach_set("color_srgb", rgba(arrays["colors"]).ravel())
         mesh.color_attributes.active_color = attribute
         mesh.color_attributes.render_color_index = mesh.color_attributes.find(COLOR)
+    if "uv" in arrays:
+        layer = mesh.uv_layers.get(UV_MAP) or mesh.uv_layers.new(name=UV_MAP, do_init=False)
+        layer.uv.foreach_set("vector", np.ascontiguousarray(arrays["uv"][proper], np.float32).ravel())
 
 
 def save_scene(path: str | Path, results: Sequence[Result], size: float = 1.0) -> None:
@@ -193,7 +204,10 @@ def save_scene(path: str | Path, results: Sequence[Result], size: float = 1.0) -
     scene = bpy.context.scene
     objects = []
     for result in results:
-        objects += add_result(result, Path(result.output).name, size, scene).objects
+        added = add_result(result, Path(result.output).name, size, scene).objects
+        if not result.report.get("texture", {}).get("unwrapped", True):  # what the engine could not, Smart UV may
+            bake_texture(added[0], result.report["texture"]["size"])
+        objects += added
     _light_and_camera(scene, objects)
     show_colors(bpy.data.screens)
     for view in _views(bpy.data.screens):

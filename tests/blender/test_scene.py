@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from PIL import Image
 
 bpy = pytest.importorskip("bpy")
 
@@ -156,3 +157,45 @@ def test_300000_vertices_take_less_than_a_second(make_result):
     began = time.thread_time()  # the work itself: other programs may keep the machine busy
     (obj,) = scene.add_result(result, "thing").objects
     assert len(obj.data.vertices) == 302_500 and time.thread_time() - began < 1.0
+
+
+def test_a_textured_result_gets_uvs_and_a_material_with_packed_maps(make_result):
+    result = make_result(resolution=12)
+    faces = np.load(result.files["faces"])
+    uv = np.random.default_rng(0).random((len(faces), 3, 2), np.float32)
+    folder = Path(result.output)
+    np.save(folder / "arrays" / "uv.npy", uv)
+    result.files["uv"] = str(folder / "arrays" / "uv.npy")
+    for name, color in (("base_color", (200, 40, 30)), ("normal_map", (128, 128, 255))):
+        result.files[name] = str(folder / f"{name}.png")
+        Image.new("RGB", (8, 8), color).save(result.files[name])
+    (obj,) = scene.add_result(result, "thing").objects
+    placed = np.empty((len(obj.data.loops), 2), np.float32)
+    obj.data.uv_layers.active.uv.foreach_get("vector", placed.ravel())
+    proper = [len(set(face)) == 3 for face in faces.tolist()]
+    np.testing.assert_array_equal(placed.reshape(-1, 3, 2), uv[proper])
+    shader = next(node for node in obj.active_material.node_tree.nodes if node.type == "BSDF_PRINCIPLED")
+    base = shader.inputs["Base Color"].links[0].from_node.image
+    normal = shader.inputs["Normal"].links[0].from_node.inputs["Color"].links[0].from_node.image
+    assert base.packed_file and normal.packed_file
+    assert (base.colorspace_settings.name, normal.colorspace_settings.name) == ("sRGB", "Non-Color")
+    assert not shader.inputs["Roughness"].is_linked and not shader.inputs["Metallic"].is_linked
+
+    Path(result.files["base_color"]).write_bytes(b"no picture")
+    with pytest.raises(DIF3DError, match="damaged"):
+        scene.add_result(result, "broken")
+    assert "broken" not in bpy.data.materials and "broken" not in bpy.data.collections
+    np.save(result.files["uv"], uv[:4])
+    with pytest.raises(DIF3DError, match="4 UV triangles"):
+        scene.add_result(result, "broken")
+
+
+def test_a_result_that_the_engine_could_not_unwrap_is_unwrapped_here(make_result, tmp_path):
+    result = make_result(resolution=12)
+    result.report["texture"] = {"size": 64, "unwrapped": False}
+    scene.save_scene(tmp_path / "scene.blend", [result])
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "scene.blend"))
+    obj = next(obj for obj in bpy.data.objects if obj.type == "MESH")
+    shader = next(node for node in obj.active_material.node_tree.nodes if node.type == "BSDF_PRINCIPLED")
+    image = shader.inputs["Base Color"].links[0].from_node.image
+    assert obj.data.uv_layers and tuple(image.size) == (64, 64) and image.packed_file
