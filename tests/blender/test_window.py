@@ -17,10 +17,10 @@ WIDTH, HEIGHT = 900, 600
 
 
 @contextlib.contextmanager
-def screen():
+def screen(width=WIDTH, height=HEIGHT):
     """A display of our own; its name."""
     ours, theirs = os.pipe()
-    command = ["Xvfb", "-displayfd", str(theirs), "-screen", "0", f"{WIDTH}x{HEIGHT}x24"]
+    command = ["Xvfb", "-displayfd", str(theirs), "-screen", "0", f"{width}x{height}x24"]
     server = subprocess.Popen(command, pass_fds=[theirs], stderr=subprocess.DEVNULL)
     os.close(theirs)
     try:
