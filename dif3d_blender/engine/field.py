@@ -17,10 +17,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .memory import free_bytes, is_out_of_memory
+from .products import Linear
 
 if TYPE_CHECKING:  # the network's modules import this one
     from .tsr.decoder import NeRFMLP
-    from .tsr.products import Linear
     from .tsr.renderer import TriplaneNeRFRenderer
 
 # The two coordinates that each plane is looked up with, as the published network lays them out: xy, xz, yz.

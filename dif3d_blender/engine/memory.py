@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import psutil
@@ -22,6 +23,18 @@ def free_bytes(device: torch.device | str = "cpu") -> int:
         return free if limit == "max" else min(free, max(0, int(limit) - used))
     except (OSError, ValueError):  # no container, or not Linux
         return free
+
+
+def peak_bytes(device: torch.device | str = "cpu") -> int:
+    """Return the most memory that this process has held on `device` so far."""
+    device = torch.device(device)
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    if sys.platform == "win32":
+        return psutil.Process().memory_info().peak_wset
+    import resource  # not on Windows
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def is_out_of_memory(error: RuntimeError) -> bool:

@@ -42,6 +42,7 @@ from .fusion import fuse
 from .gaussian import Gaussian
 from .gaussians import InputView, cover_surface, save_gaussians, write_ply
 from .isosurface import Surface, extract_surface
+from .memory import peak_bytes
 from .occupancy import Occupancy
 from .projection import Photo, matched_exposure, project
 from .registration import Registration, register
@@ -91,7 +92,7 @@ class Pipeline:
 
     def __init__(self) -> None:
         self._model: TSR | None = None
-        self._loaded: tuple[ModelFiles, torch.device] | None = None
+        self._loaded: tuple[ModelFiles, torch.device, str] | None = None
 
     def run(self, job: Job, report: Callable[[Progress], None]) -> Result:
         """Do `job` and return what it made.
@@ -150,6 +151,8 @@ class Pipeline:
         facts |= {
             "model": found.label,
             "device": str(device),
+            "precision": str(model.dtype).removeprefix("torch."),
+            "peak_memory_gb": round(peak_bytes(device) / 1e9, 2),
             "seconds": {name: round(seconds, 2) for name, seconds in stages.seconds.items()},
             "counts": {"vertices": len(shown.vertices), "faces": len(shown.faces), "queries": field.queries},
             "settings": {name: getattr(job, name) for name in ("resolution", "threshold", "foreground_ratio", "size")},
@@ -163,10 +166,10 @@ class Pipeline:
     def _load(self, job: Job, facts: dict[str, Any]) -> tuple[TSR, ModelFiles, torch.device]:
         device = choose_device(job.device)
         found = find_model(job.model, job.allow_network)
-        if self._loaded != (found, device):
+        if self._loaded != (found, device, job.precision):
             self._model = self._loaded = None  # the old one's memory first
-            self._model = TSR.from_files(found).to(device)
-            self._loaded = (found, device)
+            self._model = TSR.from_files(found, job.precision, device)
+            self._loaded = (found, device, job.precision)
         if job.model == "auto" and found.label == "embedded":
             facts["substitutions"].append(
                 "The published TripoSR weights are not on this machine: the embedded model was used."

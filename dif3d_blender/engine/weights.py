@@ -6,6 +6,7 @@ safetensors: neither can run code. They are mapped into memory, so that reading 
 
 from __future__ import annotations
 
+import logging
 import pickle  # for the name of an exception of torch.load(weights_only=True); nothing is unpickled here
 import zipfile
 from dataclasses import dataclass
@@ -16,15 +17,19 @@ from huggingface_hub import hf_hub_download, try_to_load_from_cache
 from huggingface_hub.errors import EntryNotFoundError, HFValidationError, RepositoryNotFoundError
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from yaml import YAMLError
 
 from .errors import DIF3DError
+from .files import atomic_path
+from .precision import choose_precision, large_weights
 
 PUBLISHED = "stabilityai/TripoSR"
 EMBEDDED = Path(__file__).parent / "embedded"
+_WORTH_CONVERTING = 100_000_000  # bytes of a float32 file from which a 16-bit copy is kept
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -164,13 +169,67 @@ def _unreadable(path: Path, reason: str) -> str:
     return f"The model file {path} cannot be used: {reason}. Fetch it again, or name another model."
 
 
-def assign_tensors(model: nn.Module, path: Path) -> None:
-    """Make the tensors of a file the parameters of `model` (which may be on the meta device), as float32.
+def assign_tensors(
+    model: nn.Module, path: Path, precision: str = "float32", device: str | torch.device = "cpu"
+) -> None:
+    """Make the tensors of a file the parameters of `model` (which may be on the meta device), on the CPU.
+
+    Where 16-bit weights are wanted of a large float32 file, they are written beside it once, and read from there ever
+    after: half the bytes to read and to hold.
+
+    Args:
+        model: a `TSR`.
+        path: the file of tensors.
+        precision: format of the large layers, as `choose_precision` takes it; everything else is float32.
+        device: where the model will run.
 
     Raises:
-        DIF3DError: the file cannot be read, or its tensors are not those of the model.
+        DIF3DError: the file cannot be read, its tensors are not those of the model, or the precision is not known.
     """
-    tensors = read_tensors(path)
+    dtype = choose_precision(precision, device, sum(parameter.numel() for parameter in model.parameters()))
+    large = large_weights(model) if dtype != torch.float32 else set()
+    small_file = path.with_name(f"{path.stem}.{str(dtype).removeprefix('torch.')}.safetensors")
+    tensors = _read_converted(small_file, path) if large else None
+    if tensors is None:
+        tensors = read_tensors(path)
+        _check_fit(model, tensors, path)
+        tensors = {name: tensor.to(dtype if name in large else torch.float32) for name, tensor in tensors.items()}
+        if large and path.stat().st_size >= _WORTH_CONVERTING:
+            tensors = _write_converted(small_file, path, tensors)
+    else:
+        _check_fit(model, tensors, small_file)
+    model.load_state_dict(tensors, assign=True)
+
+
+def _read_converted(path: Path, source: Path) -> dict[str, Tensor] | None:
+    """The tensors of the 16-bit file at `path`; None where there is none, or it was made of another `source`."""
+    try:
+        with safe_open(path, framework="pt") as file:
+            if (file.metadata() or {}).get("source") != _fingerprint(source):
+                return None
+        return load_file(path)
+    except (SafetensorError, OSError):  # missing, or damaged: it will be written anew
+        return None
+
+
+def _write_converted(path: Path, source: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Write the 16-bit file; return its tensors, mapped, or those given where it cannot be written."""
+    try:
+        with atomic_path(path) as temporary:
+            save_file(tensors, temporary, metadata={"source": _fingerprint(source)})
+            temporary.chmod(source.stat().st_mode & 0o777)
+        return load_file(path)
+    except (DIF3DError, SafetensorError, OSError) as error:
+        _log.info("The 16-bit copy of %s was not kept: %s", source, error)
+        return tensors
+
+
+def _fingerprint(path: Path) -> str:
+    status = path.stat()
+    return f"{path.name} {status.st_size} {status.st_mtime_ns}"
+
+
+def _check_fit(model: nn.Module, tensors: dict[str, Tensor], path: Path) -> None:
     expected = {name: tensor.shape for name, tensor in model.state_dict().items()}
     shared = expected.keys() & tensors.keys()
     problems = {
@@ -189,4 +248,3 @@ def assign_tensors(model: nn.Module, path: Path) -> None:
             if names
         )
         raise DIF3DError(f"The tensors in {path} do not fit the model's config.yaml ({listed}).")
-    model.load_state_dict({name: tensor.float() for name, tensor in tensors.items()}, assign=True)

@@ -1,12 +1,13 @@
 """The fast form of a field against the dense one, and what happens when memory runs out."""
 
+import psutil
 import pytest
 import torch
 from fields import RADIUS, random_field
 
 from dif3d_blender.engine import memory
 from dif3d_blender.engine.field import Field
-from dif3d_blender.engine.tsr.products import attention, linear
+from dif3d_blender.engine.products import attention, linear
 
 
 def dense_twin(field: Field) -> Field:
@@ -100,6 +101,13 @@ def test_other_errors_and_hopeless_memory_are_raised(monkeypatch):
         monkeypatch.setattr(field, "_features", fail(message))
         with pytest.raises(RuntimeError, match=message):
             field.density(torch.zeros(10, 3))
+
+
+def test_peak_memory_is_at_least_what_is_held_now():
+    held = torch.ones(10_000_000)
+    now = psutil.Process().memory_info().rss
+    assert held[-1] == 1
+    assert 0.95 * now < memory.peak_bytes("cpu") < psutil.virtual_memory().total
 
 
 def test_free_memory_is_a_sensible_number(tmp_path, monkeypatch):

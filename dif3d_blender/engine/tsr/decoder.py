@@ -8,8 +8,8 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from ..errors import DIF3DError
+from ..products import Linear
 from .module import BaseModule
-from .products import Linear
 
 _ACTIVATIONS = {"relu": nn.ReLU, "silu": nn.SiLU}
 

@@ -65,6 +65,7 @@ class TSR(BaseModule):
         config_name: str = "config.yaml",
         weight_name: str = "model.ckpt",
         allow_network: bool = True,
+        precision: str = "float32",
     ) -> TSR:
         """Load a model: a folder, or the name of a Hugging Face repository.
 
@@ -72,23 +73,35 @@ class TSR(BaseModule):
         there is downloaded, if `allow_network`. Where `weight_name` is missing, the same name with `.safetensors` is
         taken.
 
+        Args:
+            pretrained_model_name_or_path: the folder, or the repository's name.
+            config_name: the settings' file name.
+            weight_name: the tensors' file name.
+            allow_network: whether anything may be downloaded.
+            precision: format of the large layers' weights (see `precision`): float32, bfloat16, float16 or auto.
+
         Returns:
-            The model on the CPU, float32, in evaluation mode.
+            The model on the CPU, in evaluation mode.
 
         Raises:
             DIF3DError: not found, not readable, or settings and tensors that do not fit each other.
         """
         name = str(pretrained_model_name_or_path)
-        return cls.from_files(find_model(name, allow_network, config_name, weight_name))
+        return cls.from_files(find_model(name, allow_network, config_name, weight_name), precision)
 
     @classmethod
-    def from_files(cls, files: ModelFiles) -> TSR:
-        """Load the model that `find_model` found. Raises as `from_pretrained` does."""
+    def from_files(cls, files: ModelFiles, precision: str = "float32", device: str | torch.device = "cpu") -> TSR:
+        """Load the model that `find_model` found, for use on `device`. Raises as `from_pretrained` does."""
         cfg = read_config(files.config)
         with torch.device("meta"):  # shapes only: every value comes from the file
             model = cls(cfg, folder=files.config.parent)
-        assign_tensors(model, files.weights)
-        return model.eval()
+        assign_tensors(model, files.weights, precision, device)
+        return model.eval().to(device)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The number format of the large layers' weights."""
+        return self.backbone.proj_in.weight.dtype
 
     def configure(self, folder: Path | None = None) -> None:
         """Build the six parts. `folder` is where the model's files are, for a ViT described beside `config.yaml`."""
@@ -112,7 +125,7 @@ class TSR(BaseModule):
         Returns:
             Scene codes [B, 3, C, H, W]: for each picture the xy, xz and yz planes.
         """
-        pixels = self.image_processor(image, self.cfg.cond_image_size).to(device, self.tokenizer.embeddings.dtype)
+        pixels = self.image_processor(image, self.cfg.cond_image_size).to(device)
         image_tokens = self.image_tokenizer(pixels.permute(0, 3, 1, 2))
         tokens = self.backbone(self.tokenizer(len(pixels)), encoder_hidden_states=image_tokens)
         return self.post_processor(self.tokenizer.detokenize(tokens))

@@ -13,8 +13,10 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ..errors import DIF3DError
+from ..products import Linear, attention
 from .module import BaseModule
-from .products import Linear, attention
+
+_TOKENS = 512  # that a CPU takes through a feed-forward layer together
 
 
 class Transformer1D(BaseModule):
@@ -127,7 +129,10 @@ class _FeedForward(nn.Module):
         self.net = nn.Sequential(widening(dim, inner), nn.Dropout(cfg.dropout), Linear(inner, dim))
 
     def forward(self, hidden: Tensor) -> Tensor:
-        return self.net(hidden)
+        if torch.is_grad_enabled() or hidden.device.type != "cpu":
+            return self.net(hidden)
+        # A few tokens at a time: what lies between the layers is four or eight times as wide as they are.
+        return torch.cat([self.net(some) for some in hidden.split(_TOKENS, dim=1)], dim=1)
 
 
 class _GEGLU(nn.Module):

@@ -17,9 +17,9 @@ from omegaconf.errors import OmegaConfBaseException
 from torch import Tensor, nn
 
 from ..errors import DIF3DError
+from ..products import Linear, attention
 from ..utils import get_activation
 from .module import normal_parameter
-from .products import Linear, attention
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,10 @@ _ROWS = 256  # queries whose scores are computed together: they stay in a core's
 
 
 class Linear(nn.Linear):
-    """`torch.nn.Linear` by `linear`."""
+    """`torch.nn.Linear` by `linear`, in the format of its weight where that is a 16-bit one."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return linear(x, self.weight, self.bias)
+        return linear(x if self.weight.dtype == torch.float32 else x.to(self.weight.dtype), self.weight, self.bias)
 
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
