@@ -245,6 +245,8 @@ def _bring_in(task: Task) -> None:
     if target is not None:
         scene.renew(target, task.result, task.job.size)
         task.objects = [target.name]
+        if task.texture and not has_texture(task.result):  # the engine could not unwrap it
+            bake_texture(target, task.texture)
         return
     if not task.make_mesh and not task.job.gaussians:
         return  # its files are all that was wanted

@@ -4,12 +4,11 @@ import textwrap
 from pathlib import Path
 
 import bpy
-import numpy as np
 from bpy.props import BoolProperty, EnumProperty, StringProperty
 
 from ..engine.errors import DIF3DError
 from ..messages import Job
-from . import environment, handlers, paths, picture, preferences, properties, scene
+from . import environment, handlers, paths, picture, preferences, properties, scene, stored
 from .baking import bake_texture
 from .jobs import Task
 
@@ -146,7 +145,7 @@ class _OnResult(_Operator, properties.JobSettings):
         if obj is None or obj.type != "MESH" or scene.OUTPUT not in obj:
             cls.poll_message_set("Select a mesh that Generate from Image made.")
             return False
-        if not has_code(obj):
+        if not stored.is_stored(obj.data, Path(obj[scene.OUTPUT])):
             cls.poll_message_set(
                 "The result's triplane is not in this file, and its folder is gone. Generate it again."
             )
@@ -162,7 +161,7 @@ class _OnResult(_Operator, properties.JobSettings):
             output=str(output),
             id=handlers.jobs.new_id(),
             model=obj.get(scene.MODEL) or preferences.model_name(),
-            code=str(write_code(obj, output)),
+            code=str(stored.unpack(obj.data, Path(obj[scene.OUTPUT]), output)),
             device=context.scene.dif3d.device,
             chunk_size=context.scene.dif3d.chunk_size,
             gaussians=False,
@@ -174,7 +173,8 @@ class _OnResult(_Operator, properties.JobSettings):
 
 
 class DIF3D_OT_remesh(_OnResult):
-    """Make the mesh of the selected result anew with the resolution, threshold and face limit of the panel"""
+    """Make the mesh of the selected result anew, with the panel's resolution, threshold and face limit.
+    What has a texture gets a new one"""
 
     bl_idname = "dif3d.remesh"
     bl_label = "Re-mesh"
@@ -183,8 +183,9 @@ class DIF3D_OT_remesh(_OnResult):
         obj = context.object
         wanted = {name: self.value(context, name) for name in ("resolution", "threshold", "face_limit")}
         size = self.size if self.properties.is_property_set("size") else obj[scene.SIZE]
-        job = self.job(context, obj.name, frames=0, size=size, **wanted)
-        _submit(self, _new_task(context, job, obj.name, target=obj.name))
+        texture = int(self.value(context, "texture_size")) if obj.data.uv_layers else 0
+        job = self.job(context, obj.name, frames=0, size=size, texture=texture, **wanted)
+        _submit(self, _new_task(context, job, obj.name, target=obj.name, texture=texture))
 
 
 class DIF3D_OT_frames(_OnResult):
@@ -196,7 +197,7 @@ class DIF3D_OT_frames(_OnResult):
     def run(self, context):
         obj = context.object
         count, size = self.value(context, "frame_count"), self.value(context, "frame_size")
-        job = self.job(context, f"{obj.name}-frames", frames=count, frame_size=size, resolution=32)
+        job = self.job(context, f"{obj.name}-frames", frames=count, frame_size=size)
         _submit(self, _new_task(context, job, f"{obj.name} frames", make_mesh=False))
 
 
@@ -222,27 +223,6 @@ class DIF3D_OT_bake(_Operator, properties.JobSettings):
         chosen = self if self.properties.is_property_set("texture_size") else context.scene.dif3d
         image = bake_texture(context.object, int(chosen.texture_size))
         self.report({"INFO"}, f"Baked {image.name}")
-
-
-def has_code(obj: bpy.types.Object) -> bool:
-    """Whether the triplane of a result is in the file or still in its folder."""
-    return scene.CODE in obj.data or _code_on_disk(obj).exists()
-
-
-def write_code(obj: bpy.types.Object, output: Path) -> Path:
-    """The path of a file with the triplane of a result; where only the .blend has it, it is written into `output`."""
-    path = _code_on_disk(obj)
-    if path.exists():
-        return path
-    path = output / "arrays" / "triplane.npy"
-    path.parent.mkdir(parents=True)
-    code = np.frombuffer(obj.data[scene.CODE], np.float16).reshape(obj.data[scene.CODE_SHAPE])
-    np.save(path, code, allow_pickle=False)
-    return path
-
-
-def _code_on_disk(obj: bpy.types.Object) -> Path:
-    return Path(obj[scene.OUTPUT]) / "arrays" / "triplane.npy"
 
 
 class DIF3D_OT_cancel(_Operator):

@@ -20,6 +20,7 @@ from mathutils import Vector
 from ..engine.errors import DIF3DError
 from ..engine.files import atomic_path
 from ..messages import Result
+from . import stored
 from .baking import bake_texture
 from .colors import COLOR, color_material, rgba, use_nodes
 from .gaussians import add_gaussians
@@ -28,7 +29,7 @@ from .materials import UV_MAP, has_texture, textured_material
 OUTPUT = "dif3d_output"  # custom properties of an object: the folder it came from,
 MODEL = "dif3d_model"  # the network that made it,
 SIZE = "dif3d_size"  # the height in metres that it was given
-CODE, CODE_SHAPE = "dif3d_code", "dif3d_code_shape"  # of its mesh: the triplane, float16 bytes [3, C, H, W]
+SCALE, LOWEST = "dif3d_scale", "dif3d_lowest"  # of its mesh: the `Placement` that made it from the field frame
 GAP = 0.15  # metres between objects that stand in a row
 
 
@@ -90,6 +91,7 @@ def add_result(
         if mesh:
             material = textured_material(name, result) if has_texture(result) else color_material(name)
             objects.append(new_mesh_object(name, arrays, placement, material))
+            stored.pack(objects[0].data, Path(result.output))
             collection.objects.link(objects[0])
         if "gaussians_position" in arrays:
             material = color_material(f"{name} Gaussians")
@@ -103,13 +105,23 @@ def add_result(
 
 
 def renew(obj: bpy.types.Object, result: Result, size: float) -> None:
-    """Put the mesh of `result` in place of the one that `obj` has; its place, materials and modifiers stay.
+    """Put the mesh of `result` in place of the one that `obj` has; its place and its modifiers stay.
+
+    So does its material, but where one of the two meshes has a texture: that belongs to its UVs.
 
     Raises:
         DIF3DError: an array is missing, is damaged, or does not fit the others; the object is as it was.
     """
     arrays = load_arrays(result)
+    with _nothing_left_on_failure():
+        material = textured_material(obj.name, result) if has_texture(result) else None
+        if material is None and obj.data.uv_layers:
+            material = color_material(obj.name)
     fill_mesh(obj.data, arrays, Placement.of(arrays["vertices"], size))
+    if material is not None:
+        obj.data.materials.clear()
+        obj.data.materials.append(material)
+    stored.pack(obj.data, Path(result.output))
     obj[OUTPUT], obj[SIZE] = result.output, size
 
 
@@ -154,10 +166,18 @@ def new_mesh_object(
     mesh = bpy.data.meshes.new(name)
     fill_mesh(mesh, arrays, placement)
     mesh.materials.append(material)
-    if "triplane" in arrays:
-        code = np.ascontiguousarray(arrays["triplane"], np.float16)
-        mesh[CODE], mesh[CODE_SHAPE] = code.tobytes(), list(code.shape)
     return bpy.data.objects.new(name, mesh)
+
+
+def placement_of(obj: bpy.types.Object) -> Placement:
+    """From the field frame to the frame of an object that we made.
+
+    Raises:
+        DIF3DError: it is none.
+    """
+    if obj.type != "MESH" or SCALE not in obj.data:
+        raise DIF3DError(f"{obj.name} is no mesh that Generate from Image made.")
+    return Placement(obj.data[SCALE], obj.data[LOWEST])
 
 
 def fill_mesh(mesh: bpy.types.Mesh, arrays: dict[str, np.ndarray], placement: Placement) -> None:
@@ -169,6 +189,7 @@ def fill_mesh(mesh: bpy.types.Mesh, arrays: dict[str, np.ndarray], placement: Pl
     proper = (faces[:, 0] != faces[:, 1]) & (faces[:, 1] != faces[:, 2]) & (faces[:, 2] != faces[:, 0])
     corners = np.ascontiguousarray(faces[proper], np.int32).ravel()
     mesh.clear_geometry()
+    mesh[SCALE], mesh[LOWEST] = placement.scale, placement.lowest
     mesh.vertices.add(len(arrays["vertices"]))
     mesh.attributes["position"].data.foreach_set("vector", placement.points(arrays["vertices"]).ravel())
     mesh.loops.add(len(corners))

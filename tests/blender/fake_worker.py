@@ -80,6 +80,9 @@ def write_result(job):
         "warnings": [],
         "pid": os.getpid(),
     }
+    files["foreground"] = str(output / "images" / "Removed_BG.png")
+    Path(files["foreground"]).parent.mkdir(exist_ok=True)
+    Path(files["foreground"]).write_bytes(b"picture")
     files["report"] = str(output / "report.json")
     Path(files["report"]).write_text(json.dumps(report))
     return Result(job.id, str(output), files, report)

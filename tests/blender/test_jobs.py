@@ -13,7 +13,7 @@ bpy = pytest.importorskip("bpy")
 from bpy.app.handlers import persistent  # noqa: E402
 
 from dif3d_blender.blender import jobs as jobs_module  # noqa: E402
-from dif3d_blender.blender import scene  # noqa: E402
+from dif3d_blender.blender import scene, stored  # noqa: E402
 from dif3d_blender.blender.jobs import Jobs, Task  # noqa: E402
 from dif3d_blender.engine.errors import DIF3DError  # noqa: E402
 from dif3d_blender.messages import Job  # noqa: E402
@@ -185,7 +185,7 @@ def test_a_mesh_is_made_anew_in_place(jobs, submit):
     jobs.run_to_the_end()
     assert task.state == "done" and made_objects() == ["thing"] and len(obj.data.vertices) == 900
     assert obj.location.y == 3 and obj.active_material is material and obj[scene.OUTPUT] == task.job.output
-    assert obj.dimensions.z == pytest.approx(2, abs=1e-4) and scene.CODE in obj.data
+    assert obj.dimensions.z == pytest.approx(2, abs=1e-4) and stored.TRIPLANE in obj.data
 
 
 def test_a_target_that_is_gone_keeps_the_result_on_disk(jobs, submit):

@@ -1,5 +1,6 @@
 """Arrays to Blender objects and a .blend, opened again and looked into."""
 
+import shutil
 import time
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from PIL import Image
 
 bpy = pytest.importorskip("bpy")
 
-from dif3d_blender.blender import scene  # noqa: E402
+from dif3d_blender.blender import scene, stored  # noqa: E402
 from dif3d_blender.engine.errors import DIF3DError  # noqa: E402
 
 
@@ -69,9 +70,12 @@ def test_the_scene_code_travels_in_the_file(make_result, tmp_path):
     result = make_result()
     scene.save_scene(tmp_path / "scene.blend", [result])
     bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "scene.blend"))
-    mesh = bpy.data.objects["thing"].data
-    code = np.frombuffer(mesh[scene.CODE], np.float16).reshape(mesh[scene.CODE_SHAPE])
-    np.testing.assert_array_equal(code, np.load(result.files["triplane"]))
+    mesh, expected = bpy.data.objects["thing"].data, np.load(result.files["triplane"])
+    shutil.rmtree(result.output)
+    assert stored.is_stored(mesh, Path(result.output))
+    path = stored.unpack(mesh, Path(result.output), tmp_path / "again")
+    np.testing.assert_array_equal(np.load(path), expected)
+    assert (tmp_path / "again" / "images" / "Removed_BG.png").read_bytes() == b"picture"
 
 
 def test_the_saved_scene_opens_again_with_camera_light_and_colours(make_result, tmp_path):
