@@ -2,7 +2,7 @@
 
 A parent writes `Job` lines to the engine's standard input; the engine answers on standard output with `Progress` lines
 and, for each job, exactly one `Result` or `Failure`. Arrays never travel in messages: a result names files. Nothing is
-ever unpickled. This module imports the standard library only, so that Blender's Python and the engine's can both load it.
+ever unpickled. This module imports the standard library only: Blender's Python and the engine's both load it.
 """
 
 from __future__ import annotations
