@@ -43,9 +43,11 @@ def fails(words, operator, **settings):
 
 def check_that_everything_explains_itself():
     shown = 0
-    for part in ("properties", "preferences", "operators", "setup_operators"):
+    for part in ("properties", "preferences", "operators", "setup_operators", "turntable_ui"):
         for cls in vars(module(part)).values():
             if not (isinstance(cls, type) and cls.__name__.startswith("DIF3D_") and hasattr(cls, "bl_rna")):
+                continue
+            if issubclass(cls, bpy.types.Panel):
                 continue
             rna = cls.bl_rna
             if issubclass(cls, bpy.types.Operator):
@@ -126,6 +128,27 @@ def check_image_of_the_file():
     assert bpy.ops.dif3d.generate(image=image.name, resolution=32) == {"FINISHED"}
 
 
+def check_texture_and_turntable():
+    settings = {"filepath": SETTINGS["picture"], "make_texture": True, "texture_size": "1024"}
+    assert bpy.ops.dif3d.generate(resolution=32, face_limit=600, **settings) == {"FINISHED"}
+    obj = bpy.context.object
+    assert 0 < len(obj.data.polygons) <= 600
+    shader = next(node for node in obj.active_material.node_tree.nodes if node.type == "BSDF_PRINCIPLED")
+    assert shader.inputs["Base Color"].links[0].from_node.image.packed_file
+    assert shader.inputs["Normal"].is_linked and obj.data.uv_layers
+    scene = bpy.context.scene
+    before = scene.render.engine, scene.render.filepath, scene.camera
+    scene.dif3d.frame_count, scene.dif3d.frame_size, scene.dif3d_turntable.samples = 2, 32, 1
+    bpy.ops.dif3d.add_turntable()
+    bpy.ops.dif3d.render_turntable()
+    results = Path(bpy.utils.extension_path_user(NAME), "results")
+    written = {path.name for path in results.glob("*-turntable-*/renderfiles/*")}
+    assert written == {"render_000.png", "render_001.png", "render.mp4"}, written
+    assert before == (scene.render.engine, scene.render.filepath, scene.camera)
+    bpy.ops.dif3d.remove_turntable()
+    assert not bpy.ops.dif3d.render_turntable.poll()
+
+
 def check_disable_enable_uninstall():
     jobs = module("handlers").jobs
     process = jobs.engine._process
@@ -148,5 +171,6 @@ check_that_everything_explains_itself()
 check_bad_input()
 check_remesh(check_generate())
 check_image_of_the_file()
+check_texture_and_turntable()
 check_disable_enable_uninstall()
 print("ALL CHECKS PASSED")

@@ -1,0 +1,235 @@
+"""The panel and the buttons of the turntable."""
+
+from pathlib import Path
+
+import bpy
+from bpy.props import BoolProperty, EnumProperty, FloatProperty, FloatVectorProperty, IntProperty, PointerProperty
+
+from ..engine.errors import DIF3DError
+from . import paths, preferences, scene, turntable
+from .operators import _Operator
+
+
+class DIF3D_PG_turntable(bpy.types.PropertyGroup):
+    """What the turntable's panel shows; one for each scene."""
+
+    engine: EnumProperty(
+        name="Engine",
+        description="What renders the frames. Without a graphics card, Cycles on the CPU takes the place of the others",
+        items=(
+            ("EEVEE", "EEVEE", "Fast, on the graphics card"),
+            ("CYCLES", "Cycles", "Path tracing on the CPU: works everywhere"),
+            ("WORKBENCH", "Workbench", "As the Solid view, on the graphics card"),
+        ),
+        default=turntable.Look.engine,
+    )
+    transparent: BoolProperty(name="Transparent", description="Leave the background transparent", default=False)
+    color: FloatVectorProperty(
+        name="Background",
+        description="Colour behind the object",
+        subtype="COLOR_GAMMA",
+        size=3,
+        min=0,
+        max=1,
+        default=turntable.Look.background,
+    )
+    alone: BoolProperty(
+        name="Only This Object",
+        description="Leave everything but the object and the lights out of the frames",
+        default=turntable.Look.alone,
+    )
+    samples: IntProperty(
+        name="Samples", description="Of Cycles, for each pixel", default=turntable.Look.samples, min=1, soft_max=512
+    )
+    elevation: FloatProperty(
+        name="Elevation",
+        description="Degrees that the camera stands above the object's middle",
+        default=turntable.View.elevation_deg,
+        min=-85,
+        max=85,
+    )
+    distance: FloatProperty(
+        name="Distance",
+        description="Of the camera, in units of the engine: the object fits into a box of 1.74",
+        default=turntable.View.distance,
+        min=1,
+        soft_max=5,
+    )
+    field_of_view: FloatProperty(
+        name="Field of View",
+        description="Degrees that the camera sees from top to bottom",
+        default=turntable.View.fovy_deg,
+        min=5,
+        max=120,
+    )
+
+
+class _OnTurntable(_Operator):
+    @classmethod
+    def poll(cls, context):
+        if context.object is None or turntable.find_rig(context.object) is None:
+            cls.poll_message_set("Select an object that has a turntable.")
+            return False
+        return True
+
+
+class DIF3D_OT_add_turntable(_Operator):
+    """Add a camera that goes round the selected result, as the engine's own frames see it"""
+
+    bl_idname = "dif3d.add_turntable"
+    bl_label = "Add Turntable"
+    bl_options = {"UNDO"}  # noqa: RUF012
+
+    @classmethod
+    def poll(cls, context):
+        if context.object is None or context.object.type != "MESH" or scene.SCALE not in context.object.data:
+            cls.poll_message_set("Select a mesh that Generate from Image made.")
+            return False
+        return True
+
+    def run(self, context):
+        settings = context.scene.dif3d_turntable
+        view = turntable.View(settings.elevation, settings.distance, settings.field_of_view)
+        turntable.add_rig(context.object, context.scene.dif3d.frame_count, view)
+
+
+class DIF3D_OT_remove_turntable(_OnTurntable):
+    """Remove the turntable of the selected object"""
+
+    bl_idname = "dif3d.remove_turntable"
+    bl_label = "Remove Turntable"
+    bl_options = {"UNDO"}  # noqa: RUF012
+
+    def run(self, context):
+        turntable.remove_rig(context.object)
+
+
+class DIF3D_OT_render_turntable(_OnTurntable):
+    """Render the turntable by Blender as pictures and a video; Escape stops it. Render settings stay as they are"""
+
+    bl_idname = "dif3d.render_turntable"
+    bl_label = "Render Turntable"
+
+    def invoke(self, context, _event):
+        if bpy.app.background:
+            return self.execute(context)
+        try:
+            self._begin(context)
+        except DIF3DError as error:
+            self.report({"ERROR"}, str(error))
+            return {"CANCELLED"}
+        self._next = 0
+        manager = context.window_manager
+        manager.progress_begin(0, self._render.frames)
+        self._timer = manager.event_timer_add(0.05, window=context.window)
+        manager.modal_handler_add(self)
+        return {"RUNNING_MODAL"}
+
+    def modal(self, context, event):
+        if event.type == "ESC":
+            self.report({"INFO"}, f"Stopped after {self._next} frames, which are in {self._folder}")
+            return self._end(context, {"CANCELLED"})
+        if event.type != "TIMER":
+            return {"RUNNING_MODAL"}
+        try:
+            self._render.render(self._next)
+            self._next += 1
+            context.window_manager.progress_update(self._next)
+            context.workspace.status_text_set(f"Turntable: {self._next} of {self._render.frames}. Escape stops")
+            if self._next < self._render.frames:
+                return {"RUNNING_MODAL"}
+            self._finish()
+        except (DIF3DError, RuntimeError, ReferenceError) as error:
+            self.report({"ERROR"}, str(error))
+            return self._end(context, {"CANCELLED"})
+        return self._end(context, {"FINISHED"})
+
+    def run(self, context):
+        self._begin(context)
+        with self._render:
+            for number in range(self._render.frames):
+                self._render.render(number)
+            self._finish()
+
+    def _begin(self, context) -> None:
+        settings, obj = context.scene.dif3d_turntable, context.object
+        look = turntable.Look(
+            settings.engine,
+            context.scene.dif3d.frame_size,
+            None if settings.transparent else tuple(settings.color),
+            settings.samples,
+            settings.alone,
+        )
+        self._folder = paths.new_output_folder(f"{obj.name}-turntable", preferences.get().output) / "renderfiles"
+        self._render = turntable.TurntableRender(context.scene, obj, Path(self._folder), look)
+        if not bpy.app.background:
+            self._render.__enter__()
+
+    def _finish(self) -> None:
+        video = self._render.write_video()
+        for note in self._render.notes:
+            self.report({"WARNING"}, note)
+        self.report({"INFO"}, f"Rendered {self._render.frames} frames{' and a video' if video else ''}: {self._folder}")
+
+    def _end(self, context, answer):
+        self._render.__exit__()
+        context.window_manager.event_timer_remove(self._timer)
+        context.window_manager.progress_end()
+        context.workspace.status_text_set(None)
+        return answer
+
+
+class DIF3D_PT_turntable(bpy.types.Panel):
+    bl_label = "Turntable"
+    bl_space_type = "VIEW_3D"
+    bl_region_type = "UI"
+    bl_category = "DIF3D"
+    bl_parent_id = "DIF3D_PT_main"
+    bl_options = {"DEFAULT_CLOSED"}  # noqa: RUF012
+
+    @classmethod
+    def poll(cls, context):
+        obj = context.object
+        return obj is not None and obj.type == "MESH" and scene.SCALE in obj.data
+
+    def draw(self, context):
+        layout, settings = self.layout, context.scene.dif3d_turntable
+        layout.use_property_split, layout.use_property_decorate = True, False
+        column = layout.column(align=True)
+        column.prop(context.scene.dif3d, "frame_count")
+        for name in ("elevation", "distance", "field_of_view"):
+            column.prop(settings, name)
+        row = layout.row(align=True)
+        row.operator("dif3d.add_turntable", icon="CON_FOLLOWPATH")
+        row.operator("dif3d.remove_turntable", text="", icon="X")
+        column = layout.column(align=True)
+        column.prop(settings, "engine")
+        column.prop(context.scene.dif3d, "frame_size")
+        if settings.engine == "CYCLES":
+            column.prop(settings, "samples")
+        column.prop(settings, "transparent")
+        if not settings.transparent:
+            column.prop(settings, "color")
+        column.prop(settings, "alone")
+        layout.operator("dif3d.render_turntable", icon="RENDER_ANIMATION")
+
+
+_classes = (
+    DIF3D_PG_turntable,
+    DIF3D_OT_add_turntable,
+    DIF3D_OT_remove_turntable,
+    DIF3D_OT_render_turntable,
+    DIF3D_PT_turntable,
+)
+
+
+def register() -> None:
+    for cls in _classes:
+        bpy.utils.register_class(cls)
+    bpy.types.Scene.dif3d_turntable = PointerProperty(type=DIF3D_PG_turntable)
+
+
+def unregister() -> None:
+    del bpy.types.Scene.dif3d_turntable
+    for cls in reversed(_classes):
+        bpy.utils.unregister_class(cls)

@@ -1,0 +1,139 @@
+"""The turntable: Blender's cameras against the engine's, frames and video, and a scene that is as it was."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+bpy = pytest.importorskip("bpy")
+
+from dif3d_blender.blender import scene, turntable  # noqa: E402
+from dif3d_blender.engine.cameras import Camera, get_spherical_cameras  # noqa: E402
+from dif3d_blender.engine.errors import DIF3DError  # noqa: E402
+
+
+@pytest.fixture(autouse=True)
+def empty_file():
+    bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
+
+
+@pytest.fixture
+def lopsided(make_result):
+    """An object without any symmetry, 2 m tall, moved and turned; and its vertices in the field frame."""
+    result = make_result(resolution=16)
+    vertices = np.load(result.files["vertices"])
+    vertices = vertices * (0.5, 0.9, 0.7) + 0.2 * np.sin(3 * vertices[:, [1, 2, 0]]) + (0.05, -0.08, 0.1)
+    np.save(result.files["vertices"], vertices.astype(np.float32))
+    (obj,) = scene.add_result(result, "thing", 2.0).objects
+    obj.location, obj.rotation_euler = (3, -1, 0.5), (0.2, 0.1, 0.7)
+    return obj, vertices
+
+
+def test_its_cameras_see_every_point_where_those_of_the_engine_do(lopsided):
+    obj, vertices = lopsided
+    view = turntable.View(elevation_deg=20, distance=2.1, fovy_deg=35)
+    pivot = turntable.add_rig(obj, 5, view)
+    stand = pivot.children[0]
+    origins, _ = get_spherical_cameras(5, 20, 2.1, 35, 2, 2)
+    bpy.context.scene.render.resolution_x = bpy.context.scene.render.resolution_y = 100
+    for number in range(5):
+        bpy.context.scene.frame_set(number + 1)
+        camera = Camera(20, 360 * number / 5, 2.1, 35)
+        assert torch.allclose(camera.camera_to_world[:3, 3], origins[number, 0, 0], atol=1e-5)
+        graph = bpy.context.evaluated_depsgraph_get()
+        projection = np.array(stand.calc_matrix_camera(graph, x=100, y=100))
+        placed = np.array([obj.matrix_world @ v.co for v in obj.data.vertices])
+        seen = np.c_[placed, np.ones(len(placed))] @ (projection @ np.array(stand.matrix_world.inverted())).T
+        spots = seen[:, :2] / seen[:, 3:]
+        local = np.c_[vertices, np.ones(len(vertices))] @ np.linalg.inv(camera.camera_to_world.numpy()).T
+        expected = local[:, :2] / -local[:, 2:3] / math.tan(math.radians(17.5))
+        np.testing.assert_allclose(spots, expected, atol=2e-4)
+
+
+def test_a_rig_is_replaced_and_removed_whole(lopsided):
+    obj, _ = lopsided
+    before = len(bpy.data.objects), len(bpy.data.cameras), len(bpy.data.actions)
+    turntable.add_rig(obj, 3)
+    pivot = turntable.add_rig(obj, 4)
+    assert turntable.find_rig(obj) == pivot and pivot[turntable.RIG] == 4
+    assert len(bpy.data.cameras) == before[1] + 1
+    turntable.remove_rig(obj)
+    assert (len(bpy.data.objects), len(bpy.data.cameras), len(bpy.data.actions)) == before
+
+
+def settings_of(scene):
+    owners = (scene.render, scene.render.image_settings, scene.cycles)
+    return [
+        (prop.identifier, str(getattr(owner, prop.identifier)))
+        for owner in owners
+        for prop in owner.bl_rna.properties
+        if prop.type in ("INT", "FLOAT", "ENUM", "BOOLEAN", "STRING")
+    ] + [scene.camera, scene.frame_current]
+
+
+def test_frames_and_video_are_written_and_the_scene_is_as_it_was(lopsided, tmp_path):
+    obj, vertices = lopsided
+    bpy.ops.mesh.primitive_cube_add(location=obj.location)  # must not be in the picture
+    shown = bpy.context.scene
+    shown.render.resolution_x, shown.render.engine, shown.frame_current = 321, "BLENDER_WORKBENCH", 7
+    turntable.add_rig(obj, 3, turntable.View())
+    before = settings_of(shown)
+    scenes = len(bpy.data.scenes)
+    look = turntable.Look("EEVEE", 48, None, samples=1)
+    with turntable.TurntableRender(shown, obj, tmp_path, look) as render:
+        paths = [render.render(number) for number in range(3)]
+        video = render.write_video()
+    assert settings_of(shown) == before and len(bpy.data.scenes) == scenes
+    assert not bpy.data.objects["Cube"].hide_render
+    assert [path.name for path in paths] == ["render_000.png", "render_001.png", "render_002.png"]
+    assert any("Cycles on the CPU" in note for note in render.notes)  # no graphics card in this Python
+    assert video is not None and video.stat().st_size > 500, render.notes
+    import imageio_ffmpeg
+
+    reader = imageio_ffmpeg.read_frames(str(video))
+    assert next(reader)["size"] == (48, 48)
+    assert len(list(reader)) == 3
+    faces = np.array([p.vertices for p in obj.data.polygons])
+    for number, path in enumerate(paths):
+        picture = np.asarray(Image.open(path))
+        found = picture[..., 3] > 127
+        expected = silhouette(Camera(0, 120 * number), vertices, faces, 48)
+        assert (found & expected).sum() / (found | expected).sum() >= 0.95
+
+
+def silhouette(camera, vertices, faces, size):
+    from dif3d_blender.engine.triangles import covered_texels
+
+    local = (np.c_[vertices, np.ones(len(vertices))] @ np.linalg.inv(camera.camera_to_world.numpy()).T)[:, :3]
+    spots = local[:, :2] / -local[:, 2:] / math.tan(math.radians(camera.fovy_deg / 2)) * (1, -1)
+    covered = np.zeros((size, size), bool)
+    for _, row, column, _ in covered_texels(((spots + 1) / 2 * size)[faces], size):
+        covered[row, column] = True
+    return covered
+
+
+def test_a_coloured_background_is_filled(lopsided, tmp_path):
+    obj, _ = lopsided
+    turntable.add_rig(obj, 1)
+    look = turntable.Look("CYCLES", 24, (0.2, 0.4, 0.6), samples=1)
+    with turntable.TurntableRender(bpy.context.scene, obj, tmp_path, look) as render:
+        picture = np.asarray(Image.open(render.render(0)).convert("RGBA"))
+    np.testing.assert_allclose(picture[0, 0], [51, 102, 153, 255], atol=1)
+    assert not render.notes
+
+
+def test_what_cannot_be_rendered_says_why(lopsided, tmp_path):
+    obj, _ = lopsided
+    with pytest.raises(DIF3DError, match="no turntable"):
+        turntable.TurntableRender(bpy.context.scene, obj, tmp_path, turntable.Look())
+    turntable.add_rig(obj, 2)
+    obj.hide_render = True
+    with pytest.raises(DIF3DError, match="hidden in renders"):
+        turntable.TurntableRender(bpy.context.scene, obj, tmp_path, turntable.Look())
+    bpy.ops.mesh.primitive_cube_add()
+    with pytest.raises(DIF3DError, match="no mesh that Generate"):
+        turntable.add_rig(bpy.context.object, 3)
+    with pytest.raises(DIF3DError, match="one frame or more"):
+        turntable.add_rig(obj, 0)
