@@ -114,7 +114,7 @@ class Pipeline:
             model, found, device = self._load(job, facts)
         if job.code:
             code, mask = _read_code(Path(job.code), model)
-            code = code.to(device)
+            code, picture = code.to(device), _stored_picture(Path(job.code), output, files)
         else:
             with stages("Opening the picture"):
                 picture, mask = _prepare_picture(job, output, facts, files)
@@ -132,7 +132,8 @@ class Pipeline:
             surface = extract_surface(field, job.resolution, job.threshold, occupancy=occupancy, dense=job.dense)
             # A texture keeps the fine surface for its normal map, and decimates by itself.
             surface = clean_surface(surface, face_limit=0 if job.texture else job.face_limit)
-            photo = Photo(picture, mask, found_camera.camera) if job.project and not job.code else None
+            seen = job.project and picture is not None and mask is not None
+            photo = Photo(picture, _fit(mask, picture), found_camera.camera) if seen else None
             colors = _vertex_colors(field, surface, photo)
         shown, maps = surface, None
         if job.texture:
@@ -290,6 +291,25 @@ def _read_code(path: Path, model: TSR) -> tuple[torch.Tensor, np.ndarray | None]
     outline = path.with_name("outline.npy")
     mask = _read_array(outline).astype(np.float32) if outline.exists() else None
     return torch.from_numpy(code.astype(np.float32)), mask
+
+
+def _stored_picture(code: Path, output: Path, files: dict[str, str]) -> np.ndarray | None:
+    """The framed picture [H, H, 3] beside a stored triplane, which is kept beside the new one too; None without one."""
+    path, kept = code.parent.parent / "images" / "Removed_BG.png", output / "images" / "Removed_BG.png"
+    if not path.is_file():
+        return None
+    picture = np.asarray(open_picture(path).convert("RGB"), np.float32) / 255
+    if path != kept:
+        save_png(kept, picture)
+    files["foreground"] = str(kept)
+    return picture
+
+
+def _fit(mask: np.ndarray, picture: np.ndarray) -> np.ndarray:
+    """A mask in the size of its picture; the stored one is smaller."""
+    if mask.shape == picture.shape[:2]:
+        return mask
+    return np.asarray(Image.fromarray(mask).resize(picture.shape[1::-1], Image.Resampling.BILINEAR))
 
 
 def _read_array(path: Path) -> np.ndarray:

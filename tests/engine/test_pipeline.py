@@ -1,6 +1,8 @@
 """One job from picture to files, with a tiny network: what is written, what is reported, what bad input gets."""
 
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -68,6 +70,13 @@ def test_a_stored_triplane_gives_the_same_mesh_without_the_picture(picture, tmp_
     one, two = (np.load(result.files["vertices"]) for result in (first, second))
     assert abs(len(one) - len(two)) <= 0.02 * len(one)  # stored at 16 bit
     assert np.abs(one.mean(0) - two.mean(0)).max() < 0.01
+    # the colours of what the picture shows come from the picture again: it lies beside the triplane
+    reds = [np.load(result.files["colors"])[:, 0].max() for result in (first, second)]
+    assert reds[1] == pytest.approx(reds[0], abs=0.05)
+    assert Path(second.files["foreground"]).is_relative_to(tmp_path / "b")
+    Path(first.files["foreground"]).unlink()
+    third = pipeline.run(replace(again, output=str(tmp_path / "c")), lambda _: None)
+    assert "foreground" not in third.files
 
 
 def test_a_damaged_triplane_is_named(tmp_path, model_folder):
