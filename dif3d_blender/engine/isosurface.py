@@ -308,7 +308,7 @@ def _march_blocks(blocks: _Blocks) -> tuple[np.ndarray, np.ndarray]:
     value = samples[block[cell[one]], own[:, 0], own[:, 1], own[:, 2]]
     end = own + step[one]
     next_value = samples[block[cell[one]], end[:, 0], end[:, 1], end[:, 2]]
-    share = ((threshold - value.double()) / (next_value.double() - value.double())).float()
+    share = (threshold - value) / (next_value - value)
     at, next_at = lines[low[one]], lines[(low + step)[one]]
     vertices = at + share[:, None] * (next_at - at)
     return vertices.cpu().numpy(), faces.view(-1, 3).cpu().numpy().astype(np.int32)

@@ -93,4 +93,7 @@ class Occupancy:
 
 def _of_corners(values: Tensor) -> Tensor:
     """The largest of `values` [G, G, G] at the corners of each cell, [G − 1, G − 1, G − 1]."""
-    return F.max_pool3d(values[None], 2, 1)[0]
+    for axis in range(3):
+        cells = values.shape[axis] - 1
+        values = torch.maximum(values.narrow(axis, 0, cells), values.narrow(axis, 1, cells))
+    return values
