@@ -14,8 +14,11 @@ def rgba(colors: np.ndarray) -> np.ndarray:
     return opaque
 
 
-def color_material(name: str) -> bpy.types.Material:
-    """A material whose base colour is the colour attribute."""
+def color_material(name: str, radiant: bool = False) -> bpy.types.Material:
+    """A material that shows the colour attribute: as base colour, or as light of its own (`radiant`).
+
+    Gaussians are radiant: their colours are what the camera saw, and small flat ellipsoids would shade each other.
+    """
     material = bpy.data.materials.new(name)
     use_nodes(material)
     nodes, links = material.node_tree.nodes, material.node_tree.links
@@ -25,7 +28,11 @@ def color_material(name: str) -> bpy.types.Material:
     attribute = nodes.new("ShaderNodeVertexColor")
     attribute.layer_name = COLOR
     attribute.location = shader.location + Vector((-300, 0))
-    links.new(attribute.outputs["Color"], shader.inputs["Base Color"])
+    links.new(attribute.outputs["Color"], shader.inputs["Emission Color" if radiant else "Base Color"])
+    if radiant:
+        shader.inputs["Base Color"].default_value = (0, 0, 0, 1)
+        shader.inputs["Specular IOR Level"].default_value = 0
+        shader.inputs["Emission Strength"].default_value = 1
     return material
 
 

@@ -127,7 +127,7 @@ def _node_group() -> bpy.types.NodeTree:
     ellipsoids = socket("Ellipsoids", in_out="INPUT", socket_type="NodeSocketBool")
     ellipsoids.default_value, ellipsoids.description = True, "Draw ellipsoids; off draws points"
     size = socket("Size", in_out="INPUT", socket_type="NodeSocketFloat")
-    size.default_value, size.min_value = 1.5, 0.0
+    size.default_value, size.min_value = 2.0, 0.0
     size.description = "Half axes of the ellipsoids in standard deviations"
     socket("Material", in_out="INPUT", socket_type="NodeSocketMaterial")
 

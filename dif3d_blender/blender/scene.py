@@ -94,7 +94,7 @@ def add_result(
             stored.pack(objects[0].data, Path(result.output))
             collection.objects.link(objects[0])
         if "gaussians_position" in arrays:
-            material = color_material(f"{name} Gaussians")
+            material = color_material(f"{name} Gaussians", radiant=True)
             objects.append(add_gaussians(f"{name} Gaussians", arrays, placement, collection, material))
             _hide(objects[-1], mesh)
         place = _free_place(scene, arrays["vertices"], placement)
