@@ -15,6 +15,7 @@ from mathutils import Vector
 from ..engine.errors import DIF3DError
 from ..engine.srgb import linear_to_srgb
 from ..engine.triangles import fill_triangles
+from .restoring import selected
 
 MARGIN = 8  # texels by which colours are drawn out over the borders of UV islands, against seams
 
@@ -33,7 +34,7 @@ def bake_texture(obj: bpy.types.Object, size: int) -> bpy.types.Image:
     if not mesh.polygons:
         raise DIF3DError(f"{obj.name} has no faces to bake.")
     if not mesh.uv_layers:
-        _unwrap(obj)
+        unwrap(obj)
     uv, colors = _corners(mesh, mesh.color_attributes.active_color)  # looked up late: new layers move the old ones
     texels = dilate(fill_triangles(uv * size, colors, size), MARGIN)
     texels[..., :3] = linear_to_srgb(texels[..., :3])
@@ -79,26 +80,19 @@ def _corners(mesh: bpy.types.Mesh, attribute: bpy.types.Attribute) -> tuple[np.n
     return uv[loops], colors[loops][..., :3]
 
 
-def _unwrap(obj: bpy.types.Object) -> None:
-    """Smart UV Project on the whole mesh; the artist's selection of objects is as before."""
-    layer = bpy.context.view_layer
+def unwrap(obj: bpy.types.Object) -> None:
+    """Smart UV Project on the whole mesh; the artist's selection of objects is as before.
+
+    Raises:
+        DIF3DError: the object is hidden, of another scene, or not in Object Mode.
+    """
     if bpy.context.scene not in obj.users_scene or obj.hide_get() or obj.mode != "OBJECT":
         raise DIF3DError(f"{obj.name} must be visible in this scene, in Object Mode, to be unwrapped.")
-    selected, active = [other for other in layer.objects if other.select_get()], layer.objects.active
-    for other in selected:
-        other.select_set(False)
-    obj.select_set(True)
-    layer.objects.active = obj
-    try:
+    with selected(obj):
         bpy.ops.object.mode_set(mode="EDIT")
         bpy.ops.mesh.select_all(action="SELECT")
         bpy.ops.uv.smart_project(angle_limit=math.radians(66), island_margin=0.002)
         bpy.ops.object.mode_set(mode="OBJECT")
-    finally:
-        obj.select_set(False)
-        for other in selected:
-            other.select_set(True)
-        layer.objects.active = active
 
 
 def _show(obj: bpy.types.Object, image: bpy.types.Image) -> None:

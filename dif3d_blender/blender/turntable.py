@@ -16,6 +16,7 @@ import numpy as np
 
 from ..engine.errors import DIF3DError
 from ..engine.files import atomic_path
+from .restoring import kept
 from .scene import placement_of
 
 RIG = "dif3d_turntable"  # custom property of the rig's pivot: how many frames one turn has
@@ -238,20 +239,15 @@ _IMAGE = ("media_type", "file_format", "color_mode", "color_depth")  # in this o
 @contextlib.contextmanager
 def _kept(scene: bpy.types.Scene) -> Iterator[None]:
     """Put the scene's camera, frame and render settings back at the end."""
-    render, image, cycles = scene.render, scene.render.image_settings, getattr(scene, "cycles", None)
-    before = [(render, name, getattr(render, name)) for name in _RENDER]
-    before += [(image, name, getattr(image, name)) for name in _IMAGE if hasattr(image, name)]
-    before += [
-        (cycles, name, getattr(cycles, name)) for name in ("device", "samples", "use_denoising") if cycles is not None
-    ]
-    before.append((scene, "camera", scene.camera))
     frame, subframe = scene.frame_current, scene.frame_subframe
-    try:
-        yield
-    finally:
-        for owner, name, value in before:
-            setattr(owner, name, value)
-        scene.frame_set(frame, subframe=subframe)
+    settings = [(scene.render, _RENDER), (scene.render.image_settings, _IMAGE), (scene, ("camera",))]
+    if hasattr(scene, "cycles"):
+        settings.append((scene.cycles, ("device", "samples", "use_denoising")))
+    with kept(*settings):
+        try:
+            yield
+        finally:
+            scene.frame_set(frame, subframe=subframe)
 
 
 def _lay_on(path: Path, color: tuple[float, float, float]) -> None:

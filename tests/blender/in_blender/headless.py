@@ -43,7 +43,7 @@ def fails(words, operator, **settings):
 
 def check_that_everything_explains_itself():
     shown = 0
-    for part in ("properties", "preferences", "operators", "setup_operators", "turntable_ui"):
+    for part in ("properties", "preferences", "operators", "setup_operators", "turntable_ui", "retopology"):
         for cls in vars(module(part)).values():
             if not (isinstance(cls, type) and cls.__name__.startswith("DIF3D_") and hasattr(cls, "bl_rna")):
                 continue
@@ -146,6 +146,13 @@ def check_texture_and_turntable():
     assert written == {"render_000.png", "render_001.png", "render.mp4"}, written
     assert before == (scene.render.engine, scene.render.filepath, scene.camera)
     bpy.ops.dif3d.remove_turntable()
+    bpy.ops.dif3d.retopologize(method="VOXEL", faces=200)
+    lean = bpy.context.object
+    assert lean != obj and obj.hide_get() and 20 < len(lean.data.polygons) <= 220, len(lean.data.polygons)
+    baked = next(node.image for node in lean.active_material.node_tree.nodes if node.type == "TEX_IMAGE")
+    assert baked.packed_file and len(set(baked.pixels[:4000])) > 2
+    assert before == (scene.render.engine, scene.render.filepath, scene.camera)
+    bpy.context.view_layer.objects.active = obj
     assert not bpy.ops.dif3d.render_turntable.poll()
 
 
