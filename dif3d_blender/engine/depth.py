@@ -15,6 +15,7 @@ import torch
 from huggingface_hub import try_to_load_from_cache
 from huggingface_hub.errors import HFValidationError
 from PIL import Image
+from scipy.ndimage import map_coordinates
 from torch import Tensor
 
 from .cameras import Camera, rays_intersect_bbox
@@ -28,6 +29,7 @@ LONGEST_SIDE = 512  # pixels; GLPN was trained on 480 × 640
 MULTIPLE = 32  # GLPN halves the picture five times
 
 _RAY_SAMPLES = 128  # steps through the occupied box, under half a texel each; the bisection after it refines 128-fold
+_EDGE = 0.02  # in the field's units: a larger step within a pixel is an edge
 _RAYS = 1 << 15  # rays whose samples are looked up together
 _AT_ONCE = 8  # samples of a ray that are decoded together
 
@@ -143,6 +145,18 @@ def field_depth(
         )
     forward = -camera.camera_to_world[:3, 2].to(field.device)
     return (along * (directions @ forward)).view(height, width).float().cpu().numpy()
+
+
+def enlarge_depth(depth: np.ndarray, height: int, width: int) -> np.ndarray:
+    """Return a depth map [h, w] at [height, width]: linear on surfaces, nearest at edges and beside what is unknown."""
+    rows, columns = (
+        (np.arange(size) + 0.5) * (known / size) - 0.5 for size, known in zip((height, width), depth.shape, strict=True)
+    )
+    places = np.meshgrid(rows, columns, indexing="ij")
+    nearest = map_coordinates(depth, places, order=0, mode="nearest", prefilter=False)
+    linear = map_coordinates(depth, places, order=1, mode="nearest", prefilter=False)
+    smooth = np.abs(linear - nearest) < _EDGE  # false where either is not known
+    return np.where(smooth, linear, nearest).astype(np.float32)
 
 
 def _bounds(occupancy: Occupancy, occupied: Tensor) -> Tensor:

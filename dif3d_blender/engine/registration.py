@@ -26,8 +26,8 @@ HALF_WIDTH = Camera().distance * math.tan(math.radians(Camera().fovy_deg) / 2)  
 _ELEVATIONS, _AZIMUTHS, _FOVS = (-10.0, 40.0), (-15.0, 15.0), (30.0, 50.0)  # degrees, what is searched
 _COARSE_SIZE, _FINE_SIZE = 32, 64  # pixels a side of the silhouettes
 _STEPS = (5.0, 2.5, 1.25)  # degrees of the refinement
-_PRIOR = 0.002  # how much IoU one usual deviation from the usual camera costs: it decides where silhouettes do not
-_USUAL = ((10.0, 20.0), (0.0, 8.0), (40.0, 8.0))  # elevation, azimuth, field of view: middle and deviation, degrees
+_PRIOR = 0.02  # how much IoU one usual deviation from the usual camera costs: silhouettes that are wrong mislead
+_USUAL = ((15.0, 14.0), (0.0, 5.0), (40.0, 6.0))  # elevation, azimuth, field of view: middle and deviation, degrees
 
 
 @dataclass(frozen=True)

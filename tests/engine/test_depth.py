@@ -197,3 +197,16 @@ def test_comparison_shows_both(tmp_path):
     depth.save_comparison(tmp_path / "both.png", image, np.random.default_rng(0).random((20, 30)))
     picture = Image.open(tmp_path / "both.png")
     assert picture.size == (60, 20) and picture.getpixel((3, 3)) == (255, 0, 0)
+
+
+def test_enlarged_depth_is_linear_on_surfaces_and_keeps_edges_and_unknowns():
+    rows = np.mgrid[:16, :16][0].astype(np.float32)
+    small = 1.5 + 0.004 * rows
+    small[:, 8:] += 0.5
+    small[:4] = np.nan
+    large = depth.enlarge_depth(small, 32, 32)
+    assert large.shape == (32, 32)
+    assert np.array_equal(np.isnan(large), np.repeat(np.repeat(np.isnan(small), 2, 0), 2, 1))
+    expected = 1.5 + 0.004 * ((np.arange(32) + 0.5) / 2 - 0.5)
+    assert np.allclose(large[10:31, :16], expected[10:31, None], atol=1e-5)
+    assert not ((large > 1.65) & (large < 1.95)).any()  # nothing floats between the two surfaces
