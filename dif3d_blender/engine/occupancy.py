@@ -87,8 +87,8 @@ class Occupancy:
 
     def cell_of(self, coordinate: Tensor) -> Tensor:
         """The number of the cell along one axis that holds each coordinate; the last ones reach out of the box."""
-        cell = ((coordinate - self._first) / self._cell).floor().long() + 1
-        return cell.clamp_(0, len(self.lines) - 2)
+        shift = 1 - self._first / self._cell
+        return (coordinate * (1 / self._cell)).add_(shift).clamp_(0, len(self.lines) - 2).int()
 
 
 def _of_corners(values: Tensor) -> Tensor:

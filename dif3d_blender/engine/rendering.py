@@ -20,6 +20,7 @@ from .occupancy import Occupancy
 
 _EMPTY = 1e-3  # density that is not worth looking at: along a ray, whose length counts as 1, it hides as much light
 _HAZE = 2.0  # density that need not be decoded: it hides less than 1.6 % of the light at a sample
+_DECODED = 2
 _OPAQUE = 1e-3  # transmittance at which a ray is left
 _AT_ONCE = 8  # samples of a ray that are decoded together
 _CPU_RAYS, _GPU_RAYS = 1 << 16, 1 << 20  # rays that are followed together
@@ -74,11 +75,13 @@ class _Scene:
 
     def __init__(self, field: Field, occupancy: Occupancy) -> None:
         self.field, self.occupancy = field, occupancy
-        self.occupied, self.decoded = occupancy.above(_EMPTY), occupancy.above(_HAZE)  # [G − 1]³
+        occupied = occupancy.above(_EMPTY)
+        self.kinds = occupied.to(torch.uint8)  # of the cells [G − 1]³: nothing, haze, or what is to be decoded
+        self.kinds[occupancy.above(_HAZE)] = _DECODED
         # The box round all of them, [3, 2].
         bounds = []
         for axis in range(3):
-            cells = self.occupied.movedim(axis, 0).flatten(1).any(dim=1).nonzero()[:, 0]
+            cells = occupied.movedim(axis, 0).flatten(1).any(dim=1).nonzero()[:, 0]
             ends = torch.stack([cells[0], cells[-1] + 1]) if len(cells) else cells.new_zeros(2)
             bounds.append(occupancy.lines[ends])
         self.bounds = torch.stack(bounds) / 0.999  # `rays_intersect_bbox` tightens the box by as much
@@ -126,21 +129,21 @@ class _Scene:
         near, far, hits = rays_intersect_bbox(origins, directions, self.field.radius)
         start, end, reaches = rays_intersect_bbox(origins, directions, self.bounds, valid_thresh=0.0)
         rays = (hits & reaches).nonzero()[:, 0]
-        near, step, start, end = near[rays, 0], (far - near)[rays, 0] / per_ray, start[rays, 0], end[rays, 0]
-        # Sample i lies in the middle of step i. Those outside the box of occupied cells need not be looked up.
-        first = ((start - near) / step - 0.5).ceil().long().clamp_(0, per_ray)
-        counts = (((end - near) / step - 0.5).floor().long() + 1).clamp_(0, per_ray) - first
-        counts.clamp_min_(0)
-        row = torch.arange(len(rays), device=rays.device).repeat_interleave(counts)
-        before = counts.cumsum(0) - counts
-        number = first[row] + torch.arange(len(row), device=rays.device) - before[row]
-        depth = near[row] + (number + 0.5) * step[row]
-        cells = tuple(
-            self.occupancy.cell_of(torch.addcmul(origins[rays, axis][row], depth, directions[rays, axis][row]))
-            for axis in range(3)
-        )
-        kept = self.occupied[cells].nonzero()[:, 0]
-        row, depth, decoded = row[kept], depth[kept], self.decoded[tuple(cell[kept] for cell in cells)]
+        if not len(rays):
+            return rays, near[rays, 0], rays, hits[rays]
+        # Sample i lies in the middle of step i. Those that no ray has in the box of occupied cells are not looked up.
+        step = (far[rays] - near[rays]) / per_ray  # [rays, 1]
+        first = int(((start[rays] - near[rays]) / step - 0.5).min().floor().clamp(0, per_ray - 1))
+        last = int(((end[rays] - near[rays]) / step - 0.5).max().ceil().clamp(first, per_ray - 1))
+        depths = near[rays] + step * (torch.arange(first, last + 1, device=rays.device) + 0.5)  # [rays, samples]
+        place = None
+        for axis in range(3):
+            cell = self.occupancy.cell_of(
+                torch.addcmul(origins[rays, axis, None], depths, directions[rays, axis, None])
+            )
+            place = cell if place is None else place.mul_(self.kinds.shape[axis]).add_(cell)
+        kind = self.kinds.flatten().index_select(0, place.view(-1)).view_as(depths)
+        row, column = kind.nonzero().unbind(dim=1)
         counts = torch.bincount(row, minlength=len(rays))
         turn = torch.arange(len(row), device=rays.device) - (counts.cumsum(0) - counts)[row]
-        return rays[row], depth, turn, decoded
+        return rays[row], depths[row, column], turn, kind[row, column] == _DECODED
