@@ -15,11 +15,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.ndimage import binary_erosion, map_coordinates
 from scipy.spatial import cKDTree
 from scipy.spatial.transform import Rotation
 
-from .cameras import Camera
 from .depth import field_depth, resize_picture
 from .errors import DIF3DError
 from .export import save_array
@@ -28,11 +26,12 @@ from .files import atomic_path
 from .isosurface import Surface
 from .occupancy import Occupancy
 from .pointcloud import back_project
+from .projection import Photo, matched_exposure, project
 
 COUNT = 50_000  # Gaussians wanted: fine enough for an object that fills a screen
 SH_DC = 0.28209479177387814  # the constant spherical harmonic, 1 / (2·√π)
 
-_FACING = 0.35  # cosine between the normal and the way to the camera; flatter surfaces show too little of themselves
+_FACING = 0.35  # cosine between the normal and the way to the camera; on flatter surfaces pixels lie too far apart
 _APART = 0.72  # of the spacing: no two Gaussians are nearer; random ones then come to about one a square of the spacing
 _DRAWN = 4  # random points drawn for each Gaussian wanted
 _NEIGHBOURS = 8
@@ -59,7 +58,7 @@ class GaussianCloud:
         rotation: unit quaternions, w first, from their own axes to the field's, [n, 4] float32.
         opacity: [n] float32 in [0, 1].
         color: [n, 3] float32, sRGB in [0, 1].
-        observed: whether the picture shows it, [n] bool.
+        observed: whether the picture shows it and gives its colour, [n] bool.
     """
 
     position: np.ndarray
@@ -78,19 +77,10 @@ class GaussianCloud:
         return _rotations(self.rotation).as_matrix()[:, :, 2].astype(np.float32)
 
 
-@dataclass(frozen=True)
-class InputView:
-    """What the picture shows: [H, W, 3] sRGB in [0, 1], the subject's coverage [H, W] in [0, 1], and its camera."""
-
-    picture: np.ndarray
-    mask: np.ndarray
-    camera: Camera
-
-
 def cover_surface(
     field: Field,
     surface: Surface,
-    view: InputView | None,
+    photo: Photo | None,
     threshold: float = 25.0,
     occupancy: Occupancy | None = None,
     count: int = COUNT,
@@ -104,7 +94,7 @@ def cover_surface(
     Args:
         field: gives the depth at the pixels, the colours where the picture shows nothing, and the opacity there.
         surface: of this field at density `threshold`.
-        view: the picture; None leaves the whole surface to the field.
+        photo: the picture; None leaves the whole surface to the field.
         threshold: density at the surface.
         occupancy: the field's occupancy where it is known already.
         count: Gaussians wanted, within a fifth.
@@ -120,26 +110,25 @@ def cover_surface(
     spacing = float(np.sqrt(areas.sum() / count))
     points, normals = _draw(surface, areas, _DRAWN * count, np.random.default_rng(seed))
     first = 0
-    seen = None
-    if view is not None:
-        seen = _Seen(field, surface, view, spacing, threshold, occupancy)
-        pixels = seen.points
-        if len(pixels):
-            pixel_normals = normals[cKDTree(points).query(pixels, workers=-1)[1]]
-            facing = seen.facing(pixels, pixel_normals) > _FACING
-            first = int(facing.sum())
-            points = np.concatenate([pixels[facing], points])
-            normals = np.concatenate([pixel_normals[facing], normals])
+    pixels = None if photo is None else _pixel_points(field, surface, photo, spacing, threshold, occupancy)
+    if pixels is not None and len(pixels):
+        pixel_normals = normals[cKDTree(points).query(pixels, workers=-1)[1]]
+        sight = photo.camera.camera_to_world[:3, 3].numpy() - pixels
+        facing = (pixel_normals * sight).sum(axis=1) > _FACING * np.linalg.norm(sight, axis=1)
+        first = int(facing.sum())
+        points = np.concatenate([pixels[facing], points])
+        normals = np.concatenate([pixel_normals[facing], normals])
     # Two sides of a thin wall do not crowd each other: there, normals keep points apart.
     kept = spread_out(np.concatenate([points, normals * (spacing / 2)], axis=1), _APART * spacing, first)
     points, normals = points[kept], normals[kept]
-    place = torch.from_numpy(points)
-    color = field.color(place).cpu().numpy()
+    color = field.color(torch.from_numpy(points)).cpu().numpy()
     opacity = _confidence(field, points - 2 * spacing * normals)
     observed = np.zeros(len(points), dtype=bool)
-    if seen is not None:
-        observed = seen.shows(points, normals)
-        color[observed] = seen.color(points[observed])
+    if photo is not None:
+        seen, trust = project(photo, surface, points, normals)
+        color = matched_exposure(color, seen, trust)
+        color = color + (seen - color) * trust[:, None]
+        observed = trust > 0.5
         opacity[observed] = _SURE
     scale, rotation = _discs(points, normals, spacing)
     return GaussianCloud(
@@ -180,60 +169,22 @@ def spread_out(points: np.ndarray, distance: float, first: int = 0) -> np.ndarra
     return np.concatenate([np.arange(first), first + number[stays]])
 
 
-class _Seen:
-    """What the picture shows of a field's surface, at pixels as wide as the spacing of the Gaussians."""
-
-    def __init__(
-        self,
-        field: Field,
-        surface: Surface,
-        view: InputView,
-        spacing: float,
-        threshold: float,
-        occupancy: Occupancy | None,
-    ) -> None:
-        self._camera, self._tolerance = view.camera, 2 * spacing
-        self._world_to_camera = np.linalg.inv(view.camera.camera_to_world.double().numpy())
-        depths = -(surface.vertices @ self._world_to_camera[2, :3] + self._world_to_camera[2, 3])
-        front = np.percentile(depths, 20)  # about where the front is: pixels are smaller there than at the origin
-        width = 2 * front * np.tan(np.radians(view.camera.fovy_deg) / 2)
-        size = int(np.clip(round(width / spacing), 16, max(view.mask.shape)))
-        self._picture = resize_picture(view.picture, (size, size))
-        solid = resize_picture(view.mask, (size, size)) > 0.98
-        self._inside = binary_erosion(solid)  # pixels at the outline hold some of the background
-        self._depth = field_depth(field, view.camera, size, size, threshold, occupancy)
-        known = self._inside & np.isfinite(self._depth)
-        self.points = np.empty((0, 3), dtype=np.float32)  # the surface at the pixels, [n, 3]
-        if known.any():
-            self.points = back_project(self._depth, self._picture, known, view.camera).points
-
-    def facing(self, points: np.ndarray, normals: np.ndarray) -> np.ndarray:
-        """The cosine [n] between unit normals [n, 3] and the way from points [n, 3] to the camera."""
-        way = self._camera.camera_to_world[:3, 3].numpy() - points
-        return (normals * way).sum(axis=1) / np.linalg.norm(way, axis=1)
-
-    def shows(self, points: np.ndarray, normals: np.ndarray) -> np.ndarray:
-        """Which points [n, 3] of the surface the picture shows: in the subject, turned to the camera, not hidden."""
-        row, column, depth = self._project(points)
-        size = len(self._inside)
-        row, column = (np.clip(np.round(axis).astype(int), 0, size - 1) for axis in (row, column))
-        nearest = self._depth[row, column]
-        open_to_view = np.isfinite(nearest) & (depth < nearest + self._tolerance)
-        return self._inside[row, column] & open_to_view & (self.facing(points, normals) > _FACING)
-
-    def color(self, points: np.ndarray) -> np.ndarray:
-        """The picture's colours [n, 3] where points [n, 3] appear in it."""
-        row, column, _ = self._project(points)
-        return np.stack(
-            [map_coordinates(self._picture[..., c], [row, column], order=1, mode="nearest") for c in range(3)], axis=1
-        )
-
-    def _project(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Row and column in pixels (0 is the middle of the first), and depth along the optical axis, each [n]."""
-        right, up, backward = (points @ self._world_to_camera[:3, :3].T + self._world_to_camera[:3, 3]).T
-        half = len(self._inside) / 2
-        focal = half / np.tan(np.radians(self._camera.fovy_deg) / 2)
-        return half - 0.5 + focal * up / backward, half - 0.5 - focal * right / backward, -backward
+def _pixel_points(
+    field: Field, surface: Surface, photo: Photo, spacing: float, threshold: float, occupancy: Occupancy | None
+) -> np.ndarray:
+    """The points [n, 3] of the surface that the picture's pixels show, at pixels as wide as the spacing."""
+    depths = (
+        np.linalg.inv(photo.camera.camera_to_world.double().numpy())[2]
+        @ np.c_[surface.vertices, np.ones(len(surface.vertices))].T
+    )
+    front = np.percentile(-depths, 20)  # about where the front is: pixels are smaller there than at the origin
+    width = 2 * front * np.tan(np.radians(photo.camera.fovy_deg) / 2)
+    size = int(np.clip(round(width / spacing), 1, max(photo.mask.shape)))
+    depth = field_depth(field, photo.camera, size, size, threshold, occupancy)
+    known = (resize_picture(photo.mask, (size, size)) > 0.98) & np.isfinite(depth)
+    if not known.any():
+        return np.empty((0, 3), dtype=np.float32)
+    return back_project(depth, resize_picture(photo.picture, (size, size)), known, photo.camera).points
 
 
 def _draw(surface: Surface, areas: np.ndarray, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

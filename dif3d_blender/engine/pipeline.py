@@ -40,7 +40,7 @@ from .files import atomic_path
 from .foreground import cut_out, frame_subject, open_picture
 from .fusion import fuse
 from .gaussian import Gaussian
-from .gaussians import InputView, cover_surface, save_gaussians, write_ply
+from .gaussians import cover_surface, save_gaussians, write_ply
 from .isosurface import Surface, extract_surface
 from .memory import peak_bytes
 from .occupancy import Occupancy
@@ -124,16 +124,17 @@ class Pipeline:
         with stages("Matching the outline"):
             field, found_camera = _match_outline(job, output, field, mask, facts, files)
         view = None
+        if picture is not None and mask is not None:
+            view = Photo(picture, _fit(mask, picture), found_camera.camera)
         if job.gaussians and not job.code:
             with stages("Estimating depth"):
-                field, view = _estimate_depth(job, output, field, picture, mask, found_camera, facts, files)
+                field = _estimate_depth(job, output, field, view, facts, files)
         with stages("Finding the surface"):
             occupancy = None if job.dense else Occupancy(field)
             surface = extract_surface(field, job.resolution, job.threshold, occupancy=occupancy, dense=job.dense)
             # A texture keeps the fine surface for its normal map, and decimates by itself.
             surface = clean_surface(surface, face_limit=0 if job.texture else job.face_limit)
-            seen = job.project and picture is not None and mask is not None
-            photo = Photo(picture, _fit(mask, picture), found_camera.camera) if seen else None
+            photo = view if job.project else None
             colors = _vertex_colors(field, surface, photo)
         shown, maps = surface, None
         if job.texture:
@@ -230,34 +231,32 @@ def _estimate_depth(
     job: Job,
     output: Path,
     field: Field,
-    picture: np.ndarray,
-    mask: np.ndarray,
-    found: Registration,
+    view: Photo,
     facts: dict[str, Any],
     files: dict[str, str],
-) -> tuple[Field, InputView]:
-    """Find the picture's depth and make the 2.5D files; return the field as depth corrects it, and the view."""
+) -> Field:
+    """Find the picture's depth and make the 2.5D files; return the field as depth corrects it."""
     occupancy = Occupancy(field)
 
     def nerf_depth(height: int, width: int) -> np.ndarray:
         # Half the size shows all that the field holds, at a quarter of the time.
-        half = field_depth(field, found.camera, -(-height // 2), -(-width // 2), job.threshold, occupancy)
+        half = field_depth(field, view.camera, -(-height // 2), -(-width // 2), job.threshold, occupancy)
         return enlarge_depth(half, height, width)
 
     estimate = Gaussian(
         device=str(field.device),
         allow_network=job.allow_network,
         nerf_depth=nerf_depth,
-        camera=found.camera,
+        camera=view.camera,
     )
     estimate.set_variables(job.picture, output, job.foreground_ratio, job.padding)
-    estimate.use_picture(picture, mask)
+    estimate.use_picture(view.picture, view.mask)
     estimate.make_all()
     facts["substitutions"] += estimate.notes
     if job.fuse_depth:
         field, facts["fusion"] = fuse(field, estimate, job.threshold)
     files.update({name: str(path) for name, path in estimate.files.items()})
-    return field, InputView(picture, mask, found.camera)
+    return field
 
 
 def _write_gaussians(
@@ -266,7 +265,7 @@ def _write_gaussians(
     field: Field,
     occupancy: Occupancy | None,
     surface: Surface,
-    view: InputView | None,
+    view: Photo | None,
     facts: dict[str, Any],
     files: dict[str, str],
 ) -> None:
