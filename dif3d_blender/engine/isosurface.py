@@ -31,6 +31,7 @@ except ImportError:  # PyMCubes has no wheel for Python 3.13 and newer
 _BLOCK = 4  # samples along each side of a block
 _CORNERS = list(itertools.product((0, 1), repeat=3))  # of a cell; corner i is bit i of the cell's case
 _NEIGHBOURS = [step for step in itertools.product((-1, 0, 1), repeat=3) if any(step)]
+_BOXES = 1 << 15  # blocks that are judged together
 _RIM = 0.01  # of a cell: how far outside the box the closing layer of samples lies
 
 
@@ -190,7 +191,7 @@ class _Blocks:
         if closed:
             self._on_rim = (spread == 0) | (spread == len(lines) - 1)
         self._on_rim = self._on_rim.view(count, _BLOCK)
-        seeds, self.assumed = self._seed(occupancy, closed)
+        seeds, self.assumed = self._seed(occupancy)
         of_marching = len(seeds) * _BLOCK**3 * 40.0  # bytes: samples, corners, cases, edges
         _check_memory(of_maps + of_marching, lines, field.device)
         self.index = torch.full((count,) * 3, -1, dtype=torch.int32, device=lines.device)
@@ -199,16 +200,23 @@ class _Blocks:
         while len(seeds):
             seeds = self._add(seeds)
 
-    def _seed(self, occupancy: Occupancy, closed: bool) -> tuple[Tensor, Tensor]:
+    def _seed(self, occupancy: Occupancy) -> tuple[Tensor, Tensor]:
         """The blocks [n, 3] that a cell which may be crossed reaches into, and for all blocks if they start inside."""
-        first, last = occupancy.cell_of(self._at[:, 0]), occupancy.cell_of(self._at[:, -1])
+        after = torch.cat([self._at[1:, 0], self._at[-1:, -1]])  # the first sample after each block
+        first, last = occupancy.cell_of(self._at[:, 0]), occupancy.cell_of(after)
         crossed = _any_between(occupancy.crossed(self.threshold), first, last)
         inside = occupancy.density > self.threshold
         inside = inside[first][:, first][:, :, first]
-        if closed:  # a block on the rim that lies inside is crossed by the closing layer
+        # Of the blocks in cells that may be crossed, those remain that may be crossed themselves.
+        seeds = crossed.nonzero()
+        if len(seeds):
+            parts = [occupancy.sides(self._at[some, 0], after[some], self.threshold) for some in seeds.split(_BOXES)]
+            sides = torch.cat(parts)
+            x, y, z = seeds[sides != 0].unbind(dim=1)
+            crossed[x, y, z], inside[x, y, z] = False, sides[sides != 0] > 0
+        if self._rim:  # a block on the rim that lies inside is crossed by the closing layer
             on_rim = self._on_rim.any(dim=1)
-            on_rim = on_rim[:, None, None] | on_rim[:, None] | on_rim
-            crossed = crossed | (inside & on_rim)
+            crossed |= inside & (on_rim[:, None, None] | on_rim[:, None] | on_rim)
         return crossed.nonzero(), inside
 
     def _add(self, where: Tensor) -> Tensor:

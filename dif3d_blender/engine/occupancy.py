@@ -47,17 +47,44 @@ class Occupancy:
         self.density = density
         log = density.clamp(1e-12, 1e12).log()
         self._samples = torch.cat([log[..., None], color], dim=-1).flatten(0, 2)  # [G³, 4]
-        # The bounds of the log density in each cell [G − 1]³: those of its corners, and how far it may bend past them.
-        self._high, self._low = _of_corners(log), -_of_corners(-log)
+        # How far the log density in each cell [G − 1]³ may bend past that at its corners, and its bounds with that.
+        self._rise = self._dip = torch.zeros_like(log[1:, 1:, 1:])
         for axis in range(3):
             bend = F.pad(log.movedim(axis, 2).diff(n=2), (1, 1)).movedim(2, axis) / 2
-            self._high += _of_corners((-bend).clamp_min(0))
-            self._low -= _of_corners(bend.clamp_min(0))
+            self._rise = self._rise + _of_corners((-bend).clamp_min(0))
+            self._dip = self._dip + _of_corners(bend.clamp_min(0))
+        self._high, self._low = _of_corners(log) + self._rise, -_of_corners(-log) - self._dip
 
     def crossed(self, threshold: float) -> Tensor:
         """Which cells [G − 1]³ the surface at density `threshold` may cross."""
         level = math.log(threshold)
         return (self._high >= level) & (self._low <= level)
+
+    def sides(self, low: Tensor, high: Tensor, threshold: float) -> Tensor:
+        """Where boxes lie: 1 inside the surface at density `threshold`, −1 outside, 0 where it may cross them.
+
+        Args:
+            low: the boxes' lower corners, [N, 3].
+            high: their upper corners, [N, 3].
+            threshold: density at the surface.
+
+        Returns:
+            Sides [N], int8.
+        """
+        level = math.log(threshold)
+        first, last = self.cell_of(low), self.cell_of(high)
+        # Between the lattice points the interpolated log density is linear along each axis, so its extremes in a box
+        # are at the box's corners and where the lattice's planes cut its edges. Boxes with two cuts are not looked at.
+        cut = torch.where(first < last, self.lines[last], low)
+        corners = torch.stack([low, cut, high], dim=1)  # [N, 3, 3]
+        which = torch.cartesian_prod(*[torch.arange(3, device=low.device)] * 3)  # [27, 3]
+        points = torch.stack([corners[:, which[:, axis], axis] for axis in range(3)], dim=-1)
+        log = self.interpolate(points.view(-1, 3))[0].log().view(-1, len(which))
+        ends = torch.stack([first, last], dim=1)[:, which[::2] // 2, torch.arange(3)].unbind(dim=-1)  # [N, 14] each
+        highest = log.amax(dim=1) + self._rise[ends].amax(dim=1)
+        lowest = log.amin(dim=1) - self._dip[ends].amax(dim=1)
+        side = (lowest > level).to(torch.int8) - (highest < level).to(torch.int8)
+        return side.masked_fill_((last - first > 1).any(dim=1), 0)
 
     def above(self, density: float) -> Tensor:
         """Which cells [G − 1]³ may hold more than `density`."""
