@@ -188,12 +188,13 @@ def test_sides_of_boxes_are_those_of_all_their_points():
         low = (torch.rand(3000, 3) * 2 - 1) * 0.95 * RADIUS
         high = low + torch.rand(3000, 3) * cells * 2 * RADIUS / 60
         sides = occupancy.sides(low, high, 1.0)
+        assert not occupancy.sides(low, low + 3 * 2 * RADIUS / 60, 1.0).any()  # too wide to be judged
         told = [(sides == side).float().mean() for side in (-1, 1)]
-        assert min(told) > 0.05 if cells < 2 else sum(told) < 0.5
+        assert min(told) > 0.02
         for _ in range(10):
             inside = field.density(low + (high - low) * torch.rand(3000, 3))[:, 0] > 1.0
             wrong = (inside & (sides < 0)) | (~inside & (sides > 0))
-            assert wrong.float().mean() < 0.001  # how the decoder bends within a texel is estimated, not known
+            assert wrong.float().mean() < 0.002  # how the decoder bends within a texel is estimated, not known
 
 
 def test_occupancy_lattice_spans_the_box():
