@@ -80,7 +80,9 @@ class Occupancy:
         which = torch.cartesian_prod(*[torch.arange(3, device=low.device)] * 3)  # [27, 3]
         points = torch.stack([corners[:, which[:, axis], axis] for axis in range(3)], dim=-1)
         log = self.interpolate(points.view(-1, 3))[0].log().view(-1, len(which))
-        ends = torch.stack([first, last], dim=1)[:, which[::2] // 2, torch.arange(3)].unbind(dim=-1)  # [N, 14] each
+        cells = torch.stack([first, last], dim=1)  # [N, 2, 3]
+        pairs = torch.cartesian_prod(*[torch.arange(2, device=low.device)] * 3)  # [8, 3]
+        ends = tuple(cells[:, pairs[:, axis], axis] for axis in range(3))  # the cells that a box may touch, [N, 8] each
         highest = log.amax(dim=1) + self._rise[ends].amax(dim=1)
         lowest = log.amin(dim=1) - self._dip[ends].amax(dim=1)
         side = (lowest > level).to(torch.int8) - (highest < level).to(torch.int8)
