@@ -35,6 +35,7 @@ from embedded_model import metrics, network, pictures, templates
 from embedded_model.pictures import Samples
 from embedded_model.shapes import ShapeBatch
 
+from dif3d_blender.engine.precision import multiplies_bfloat16
 from dif3d_blender.engine.tsr import TSR
 
 HELD_OUT_SEED = 1_000_000_007  # no training batch uses a seed this high
@@ -202,6 +203,8 @@ def main() -> None:
     options.state.mkdir(parents=True, exist_ok=True)
     if options.device == "cpu":
         torch.set_num_threads(options.threads)
+    half = multiplies_bfloat16(torch.device(options.device))
+    if half and options.device == "cpu":
         F.scaled_dot_product_attention = plain_attention
     run = Run(options.state, options.device, options.rate)
     budget = options.hours * 3600
@@ -228,7 +231,7 @@ def main() -> None:
         if not rendering and step % 2 and not fixed:
             batch = mirror(batch)
         # bfloat16 for the transformers only: points and decoder stay float32, where small differences count.
-        with torch.autocast(options.device, torch.bfloat16):
+        with torch.autocast(options.device, torch.bfloat16, enabled=half):
             codes = run.model(batch.pictures, options.device)
         losses = point_loss(run.model, codes.float(), batch)
         if rendering:

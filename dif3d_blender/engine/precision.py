@@ -30,7 +30,7 @@ def choose_precision(name: str, device: torch.device | str, parameters: int) -> 
         DIF3DError: the name is not known.
     """
     if name == "auto":
-        pays = parameters >= _LARGE and _multiplies_bfloat16(torch.device(device))
+        pays = parameters >= _LARGE and multiplies_bfloat16(torch.device(device))
         return torch.bfloat16 if pays else torch.float32
     try:
         return _DTYPES[name]
@@ -38,7 +38,8 @@ def choose_precision(name: str, device: torch.device | str, parameters: int) -> 
         raise DIF3DError(f"The precision {name!r} is not known. Choose auto, {', '.join(_DTYPES)}.") from None
 
 
-def _multiplies_bfloat16(device: torch.device) -> bool:
+def multiplies_bfloat16(device: torch.device) -> bool:
+    """Whether `device` has bfloat16 products of its own. Elsewhere they are emulated, up to 50 times as slow."""
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)  # older ones emulate it
     if device.type == "cpu":

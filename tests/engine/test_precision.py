@@ -30,7 +30,7 @@ def test_auto_takes_bfloat16_only_where_it_pays(monkeypatch):
         (True, 2_000_000, torch.float32),
         (False, 419_000_000, torch.float32),
     ):
-        monkeypatch.setattr(precision, "_multiplies_bfloat16", lambda device, able=able: able)
+        monkeypatch.setattr(precision, "multiplies_bfloat16", lambda device, able=able: able)
         assert choose_precision("auto", "cpu", parameters) == expected
 
 
