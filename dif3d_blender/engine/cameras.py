@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 import torch.nn.functional as F
@@ -105,12 +106,29 @@ class Camera:
     distance: float = 1.9  # from the origin
     fovy_deg: float = 40.0  # vertical field of view
 
-    @property
+    @cached_property
     def camera_to_world(self) -> Tensor:
         """The pose, [4, 4]: columns right, up, backward, position."""
         azimuth = torch.tensor([math.radians(self.azimuth_deg)])
         elevation = torch.tensor([math.radians(self.elevation_deg)])
         return _looking_at_origin(azimuth, elevation, self.distance)[0]
+
+    @cached_property
+    def world_to_camera(self) -> Tensor:
+        """The pose's inverse, [4, 4]."""
+        return torch.linalg.inv(self.camera_to_world)
+
+    def see(self, points: Tensor) -> tuple[Tensor, Tensor]:
+        """Where the camera sees points [N, 3].
+
+        Returns:
+            Places in a square picture as `grid_sample` reads it, (right, down) in [−1, 1], [N, 2]; and depths along the
+            optical axis [N].
+        """
+        pose = self.world_to_camera.to(points.device)
+        right, up, backward = (points @ pose[:3, :3].T + pose[:3, 3]).unbind(1)
+        reach = (-backward * math.tan(math.radians(self.fovy_deg) / 2)).clamp_min(1e-6)
+        return torch.stack([right / reach, -up / reach], dim=1), -backward
 
     def rays(self, height: int, width: int) -> tuple[Tensor, Tensor]:
         """Origins and unit directions of the rays of a picture, both [height, width, 3]."""

@@ -29,8 +29,8 @@ _CPU_CHUNK = 8192  # rows that stay in a core's cache through all layers; more i
 _SMALLEST_CHUNK = 256
 _DENSEST = 1e30
 
-Correction = Callable[[Tensor, Tensor], Tensor]
-"""Points [N, 3] of the field frame, and the density there [N], to a better density [N]."""
+Correction = Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+"""Points [N, 3] of the field frame, density [N] and colour [N, 3] there, to better density and colour."""
 
 
 class Field:
@@ -83,7 +83,7 @@ class Field:
         return self.triplane.shape[-1]
 
     def corrected(self, correction: Correction) -> Field:
-        """The same field with its density corrected by what the picture tells besides."""
+        """The same field with its density and colour corrected by what the picture tells besides."""
         other = copy.copy(self)
         other.corrections = (*self.corrections, correction)
         other.warnings = []
@@ -94,8 +94,8 @@ class Field:
 
         def decode(chunk: Tensor) -> Tensor:
             raw = self._decode_dense(chunk) if self.dense else self._decode(self._features(chunk))
-            density = self._correct(chunk, self._activate(raw[:, 0]))
-            return torch.cat([density[:, None], self.renderer.color_activation(raw[:, 1:])], dim=1)
+            density, color = self._correct(chunk, *self._activate(raw))
+            return torch.cat([density[:, None], color], dim=1)
 
         out = self._in_chunks(decode, points.reshape(-1, 3), 4)
         return out[:, :1].view(*points.shape[:-1], 1), out[:, 1:].view(points.shape)
@@ -132,10 +132,10 @@ class Field:
             xy, xz, yz = (self._interpolate(plane, lines[u], lines[v]) for plane, (u, v) in enumerate(PLANE_AXES))
             hidden = xy[:, :, :, None] + xz[:, :, None] + yz[:, None] + self._bias
             raw = self._decode(hidden.flatten(0, 3))
-            density = self._activate(raw[:, 0])
+            density, color = self._activate(raw)
             if self.corrections:
-                density = self._correct(_lattice_points(*lines).view(-1, 3), density)
-            return torch.cat([density[:, None], self.renderer.color_activation(raw[:, 1:])], dim=1).view(len(chunk), -1)
+                density, color = self._correct(_lattice_points(*lines).view(-1, 3), density, color)
+            return torch.cat([density[:, None], color], dim=1).view(len(chunk), -1)
 
         out = self._in_chunks(decode, coordinates, 4 * per_lattice, rows_per_item=per_lattice).view(lattices, *sizes, 4)
         return out[..., 0], out[..., 1:]
@@ -150,15 +150,17 @@ class Field:
 
         return self._in_chunks(render, rays, 3, rows_per_item=samples)
 
-    def _activate(self, raw_density: Tensor) -> Tensor:
+    def _activate(self, raw: Tensor) -> tuple[Tensor, Tensor]:
+        """Density [N] and colour [N, 3] from what the decoder gives [N, 4]."""
+        density = self.renderer.density_activation(raw[:, 0] + self.renderer.cfg.density_bias)
         # Finite, so that a surface beside very dense matter can still be interpolated.
-        return self.renderer.density_activation(raw_density + self.renderer.cfg.density_bias).clamp_max_(_DENSEST)
+        return density.clamp_max_(_DENSEST), self.renderer.color_activation(raw[:, 1:])
 
-    def _correct(self, points: Tensor, density: Tensor) -> Tensor:
-        """The density [N] at points [N, 3] with all corrections."""
+    def _correct(self, points: Tensor, density: Tensor, color: Tensor) -> tuple[Tensor, Tensor]:
+        """Density [N] and colour [N, 3] at points [N, 3] with all corrections."""
         for correction in self.corrections:
-            density = correction(points, density)
-        return density
+            density, color = correction(points, density, color)
+        return density, color
 
     @torch.no_grad()
     def _project(self, first: Linear) -> tuple[Tensor, Tensor]:

@@ -166,22 +166,18 @@ def depth_correction(
     maps = np.pad(np.stack([old, old + shift, trust]), [(0, 0), (padding, padding), (padding, padding)], mode="edge")
     maps[2] = np.pad(trust, padding)
     stack = torch.from_numpy(maps.astype(np.float32))[None]
-    world_to_camera = torch.linalg.inv(camera.camera_to_world)
-    tangent, level = math.tan(math.radians(camera.fovy_deg) / 2), math.log(threshold)
+    level = math.log(threshold)
 
-    def correct(points: Tensor, density: Tensor) -> Tensor:
-        view = world_to_camera.to(points.device)
-        right, up, backward = (points @ view[:3, :3].T + view[:3, 3]).unbind(1)
-        reach = (-backward * tangent).clamp_min(1e-6)
-        spot = torch.stack([right / reach, -up / reach], dim=-1)[None, None]
-        sampled = F.grid_sample(stack.to(points.device), spot, padding_mode="border", align_corners=False)
+    def correct(points: Tensor, density: Tensor, color: Tensor) -> tuple[Tensor, Tensor]:
+        spots, distance = camera.see(points)
+        sampled = F.grid_sample(stack.to(points.device), spots[None, None], padding_mode="border", align_corners=False)
         before, now, share = sampled[0, :, 0]
-        beyond = -backward - now  # the way past the new surface
-        outside = torch.maximum(
-            torch.minimum(before, now) + backward, -backward - torch.maximum(before, now)
-        ).clamp_min(0)  # the way out of what lies between old and new surface
+        beyond = distance - now  # the way past the new surface
+        outside = torch.maximum(torch.minimum(before, now) - distance, distance - torch.maximum(before, now)).clamp_min(
+            0
+        )  # the way out of what lies between old and new surface
         weight = share * torch.exp(-0.5 * (outside / _BAND).square())
         log = density.clamp_min(1e-30).log() - level
-        return ((1 - weight) * log + weight * _STEEPNESS * beyond + level).exp()
+        return ((1 - weight) * log + weight * _STEEPNESS * beyond + level).exp(), color
 
     return correct

@@ -44,23 +44,19 @@ def silhouette_correction(field: Field, camera: Camera, mask: Tensor, threshold:
     coverage = F.interpolate(mask[None, None].float(), (_SIZE, _SIZE), mode="bilinear", antialias=True)[0, 0]
     densest, depth = _densest_points(field, camera)
     sure = ((densest - level) / _SURE).clamp(0, 1)
-    tangent = math.tan(math.radians(camera.fovy_deg) / 2)
-    pixel = 2 * tangent * camera.distance / _SIZE  # width of a pixel at the origin
+    pixel = 2 * math.tan(math.radians(camera.fovy_deg) / 2) * camera.distance / _SIZE  # width of a pixel at the origin
     depth = _smooth(depth, (densest - level).clamp(-_SOLID, _SURE).exp() * (coverage > 0.5))
     thickness = _half_widths(coverage > 0.5) * pixel
     maps = torch.stack([coverage, sure, depth, thickness])[None].to(field.device)  # [1, 4, rows, columns]
-    world_to_camera = torch.linalg.inv(camera.camera_to_world).to(field.device)
 
-    def correct(points: Tensor, density: Tensor) -> Tensor:
-        right, up, backward = (points @ world_to_camera[:3, :3].T + world_to_camera[:3, 3]).unbind(1)
-        reach = (-backward * tangent).clamp_min(1e-6)
-        spots = torch.stack([right / reach, -up / reach], dim=-1)[None, None]
-        here = F.grid_sample(maps, spots, padding_mode="border", align_corners=False)[0, :, 0]  # [4, N]
+    def correct(points: Tensor, density: Tensor, color: Tensor) -> tuple[Tensor, Tensor]:
+        spots, distance = camera.see(points)
+        here = F.grid_sample(maps, spots[None, None], padding_mode="border", align_corners=False)[0, :, 0]  # [4, N]
         log = (density.clamp_min(1e-30).log() - level).clamp(_EMPTY, _SOLID)
-        off_centre = (-backward - here[2]) / here[3].clamp_min(0.3 * pixel)
+        off_centre = (distance - here[2]) / here[3].clamp_min(0.3 * pixel)
         inflated = (_SURE * (1 - off_centre.square())).clamp_min(_EMPTY)  # crosses the threshold at the local width
         log = torch.lerp(inflated, log, here[1])
-        return (log - _OUTSIDE * (0.5 - here[0]).clamp_min(0) + level).exp()
+        return (log - _OUTSIDE * (0.5 - here[0]).clamp_min(0) + level).exp(), color
 
     return correct
 

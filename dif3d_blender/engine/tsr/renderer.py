@@ -86,13 +86,14 @@ class TriplaneNeRFRenderer(BaseModule):
         triplane: Tensor,
         rays_o: Tensor,
         rays_d: Tensor,
-        correct: Callable[[Tensor, Tensor], Tensor] | None = None,
+        correct: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]] | None = None,
     ) -> Tensor:
         """Render rays through one scene code [3, C, H, W], or several [B, 3, C, H, W] with rays [B, ..., 3].
 
         Emission and absorption over the midpoints of `num_samples_per_ray` equal steps between the ray's two hits with
         the box (Max 1995), on white. The step is 1/num_samples_per_ray whatever the hits' distance: the density of the
-        published weights was trained so. `correct` may change the density [N] at points [N, 3].
+        published weights was trained so. `correct` may change the density [N] and colour [N, 3] at points
+        [N, 3].
 
         Returns:
             Colours [..., 3], sRGB.
@@ -107,14 +108,15 @@ class TriplaneNeRFRenderer(BaseModule):
         depths = t_near[hits] * (1 - middles) + t_far[hits] * middles  # [hits, samples]
         points = origins[hits, None] + depths[..., None] * directions[hits, None]
         samples = self.query_triplane(decoder, points, triplane)
-        density = samples["density_act"][..., 0]
+        density, color = samples["density_act"][..., 0], samples["color"]
         if correct is not None:
-            density = correct(points.view(-1, 3), density.flatten()).view_as(density)
+            better = correct(points.view(-1, 3), density.flatten(), color.view(-1, 3))
+            density, color = better[0].view_as(density), better[1].view_as(color)
 
         alpha = 1 - torch.exp(-(edges[1:] - edges[:-1]) * density)
         transmittance = torch.cumprod(1 - alpha[:, :-1] + 1e-10, dim=-1)
         weights = alpha * torch.cat([torch.ones_like(alpha[:, :1]), transmittance], dim=-1)
-        seen = (weights[..., None] * samples["color"]).sum(dim=-2) + 1 - weights.sum(dim=-1, keepdim=True)
+        seen = (weights[..., None] * color).sum(dim=-2) + 1 - weights.sum(dim=-1, keepdim=True)
 
         colors = torch.ones_like(origins, dtype=seen.dtype).masked_scatter(hits[:, None], seen)
         return colors.view(rays_o.shape)
