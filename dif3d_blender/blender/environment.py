@@ -30,6 +30,7 @@ STAMP = "dif3d.json"  # in the environment's folder, written last: what was inst
 UNFINISHED = "dif3d.unfinished"  # there while pip moves files into place
 LOG = "dif3d-setup.log"
 SPACE = {"cuda": 12e9, "cpu": 5e9, "apple": 4e9}  # bytes: what is unpacked, and the archives beside it
+_IMPATIENT = ("--retries", "1", "--timeout", "15")  # options of pip for what can be done without
 PACKAGES = 110  # about as many come with vendor_requirements.txt; for the progress bar only
 
 Report = Callable[[str, float], None]  # what is being done, in words; fraction done in [0, 1]
@@ -136,12 +137,10 @@ def create_environment(
 
 def _install(pip: _Pip, requirements: str | Path, extra: Sequence[str], build: str) -> None:
     # newer versions resume a download that broke off; without a network this must not take long
-    pip.install(["--upgrade", "pip", "--retries", "1", "--timeout", "15"], "Updating pip", 0.02, 0.03, required=False)
+    pip.install(["--upgrade", "pip", *_IMPATIENT], "Updating pip", 0.02, 0.03, required=False)
     torch = next((line for line in _requirement_lines(requirements) if _name(line) == "torch"), None)
-    index = _torch_index(build)
-    if torch and index and not pip.has_own_index():
-        options = [torch, "--index-url", index]
-        pip.install(options, f"Installing torch ({build})", 0.03, 0.3, required=False)
+    if torch and build != "apple" and not pip.has_own_index():
+        pip.install_for_gpu(torch, f"Installing torch ({build})", 0.03, 0.3)
     pip.install(["-r", str(requirements), *extra], "Installing packages", 0.3, 0.98)
 
 
@@ -240,41 +239,22 @@ def size_on_disk(folder: str | Path) -> int:
 
 
 def torch_build() -> str:
-    """Which build of torch fits this machine: `apple`, `cuda` (an NVIDIA driver answers) or `cpu`."""
+    """Which build of torch fits this machine: `apple`, `cuda` (an NVIDIA GPU answers) or `cpu`."""
     if platform.system() == "Darwin":
         return "apple"
-    return "cuda" if _nvidia_driver() else "cpu"
+    return "cuda" if _has_nvidia_gpu() else "cpu"
 
 
-def _nvidia_driver() -> int:
-    """The major version of the NVIDIA driver; 0 where there is none."""
+def _has_nvidia_gpu() -> bool:
+    """Whether there is an NVIDIA GPU with its driver."""
     command = shutil.which("nvidia-smi")
     if command is None:
-        return 0
+        return False
     try:
-        answer = subprocess.run(
-            [command, "--query-gpu=driver_version", "--format=csv,noheader"],
-            capture_output=True,
-            text=True,
-            timeout=20,
-            check=True,
-            **own_group(),
-        )
-        return int(answer.stdout.split(".")[0])
-    except (OSError, subprocess.SubprocessError, ValueError):
-        return 0
-
-
-def _torch_index(build: str) -> str | None:
-    """The index of PyTorch that has this build, or None where the usual index has it.
-
-    torch 2.13 is built for CUDA 12.6 and 13.0; the latter needs driver 580 or newer. The usual index has CUDA builds
-    for Linux (gigabytes that a machine without a GPU need not fetch) and none for Windows.
-    """
-    base = "https://download.pytorch.org/whl/"
-    if build == "cuda":
-        return base + ("cu130" if _nvidia_driver() >= 580 else "cu126")
-    return base + "cpu" if build == "cpu" and platform.system() == "Linux" else None
+        answer = subprocess.run([command, "-L"], capture_output=True, timeout=20, check=False, **own_group())
+    except (OSError, subprocess.SubprocessError):
+        return False
+    return answer.stdout.startswith(b"GPU ")
 
 
 class _Pip:
@@ -284,7 +264,7 @@ class _Pip:
         self.folder, self.progress, self.stopper = folder, progress, stopper
         self.environment = _clean_environment()
         if cache is not None:
-            self.environment["PIP_CACHE_DIR"] = str(cache)
+            self.environment |= {"PIP_CACHE_DIR": str(cache), "UV_CACHE_DIR": str(Path(cache) / "uv")}
 
     def has_own_index(self) -> bool:
         """Whether pip is configured to use an index other than the public one; then only that is asked."""
@@ -300,8 +280,24 @@ class _Pip:
 
     def install(self, options: list[str], what: str, start: float, end: float, required: bool = True) -> None:
         """`pip install` with these options, from fraction `start` to `end` of the bar."""
-        command = [str(python_in(self.folder)), "-m", "pip", "install", "--no-input", "--no-warn-script-location"]
-        command += ["--disable-pip-version-check", "--progress-bar", "off", *options]
+        command = ["pip", "install", "--no-input", "--no-warn-script-location", "--disable-pip-version-check"]
+        status, output = self._run([*command, "--progress-bar", "off", *options], what, start, end)
+        if status != 0 and required:
+            raise DIF3DError(explain_pip(output, self.folder))
+
+    def install_for_gpu(self, requirement: str, what: str, start: float, end: float) -> None:
+        """Install the build of a package of PyTorch's that fits this machine's GPU and driver.
+
+        uv knows which there are and where. Where it cannot do it, pip installs the usual build afterwards: it works on
+        any machine, but on Windows without CUDA, and on Linux with gigabytes of CUDA even where there is no GPU.
+        """
+        self.install(["uv", *_IMPATIENT], what, start, start, required=False)
+        python = str(python_in(self.folder))
+        command = ["uv", "pip", "install", "--no-progress", "--python", python, "--torch-backend", "auto", requirement]
+        self._run(command, what, start, end)
+
+    def _run(self, command: list[str], what: str, start: float, end: float) -> tuple[int, str]:
+        """Run a module of the environment that installs packages; return its exit status and output."""
         seen = 0
         self.progress(what, start)
 
@@ -310,20 +306,20 @@ class _Pip:
             if line.startswith(("Collecting ", "Requirement already satisfied")):
                 seen += 1
             done = start + (end - start) * min(0.9, seen / PACKAGES)
-            fetched = re.match(r"\s*Downloading (\S+?)-\d\S* \((.+)\)", line)
+            fetched = re.match(r"\s*Downloading (\S+?)(?:-\d\S*)? \((.+)\)", line)
             if fetched:
                 self.progress(f"{what}: fetching {Path(fetched[1]).name.replace('_', '-')}, {fetched[2]}", done)
-            elif line.startswith("Installing collected packages"):
+            elif line.startswith(("Installing collected packages", "Prepared ")):  # pip's words, and uv's
                 (self.folder / UNFINISHED).touch()  # a half-copied package looks like a whole one to pip
                 self.progress(f"{what}: unpacking", start + (end - start) * 0.92)
             elif line.startswith("Collecting "):
                 self.progress(f"{what}: {line.split()[1]}", done)
 
+        command = [str(python_in(self.folder)), "-m", *command]
         status, output = _run(command, self.folder / LOG, self.environment, self.stopper, tell)
         if status == 0:
             (self.folder / UNFINISHED).unlink(missing_ok=True)
-        elif required:
-            raise DIF3DError(explain_pip(output, self.folder))
+        return status, output
 
 
 def explain_pip(output: str, folder: str | Path) -> str:

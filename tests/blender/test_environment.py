@@ -39,11 +39,11 @@ def offline_pip(monkeypatch, tmp_path):
     return wheels
 
 
-def write_wheel(folder, name, version):
-    """A wheel of one empty module."""
+def write_wheel(folder, name, version, code=b"VALUE = 7\n"):
+    """A wheel of one module."""
     module, info = name.replace("-", "_"), f"{name.replace('-', '_')}-{version}.dist-info"
     files = {
-        f"{module}.py": b"VALUE = 7\n",
+        f"{module}.py": code,
         f"{info}/METADATA": f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n".encode(),
         f"{info}/WHEEL": b"Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     }
@@ -200,20 +200,35 @@ def test_our_own_requirements_can_be_read():
 
 
 @pytest.mark.parametrize(
-    ("system", "driver", "build", "index"),
-    [
-        ("Darwin", 0, "apple", None),
-        ("Linux", 0, "cpu", "cpu"),
-        ("Windows", 0, "cpu", None),
-        ("Linux", 580, "cuda", "cu130"),
-        ("Windows", 560, "cuda", "cu126"),
-    ],
+    ("system", "gpu", "build"),
+    [("Darwin", False, "apple"), ("Linux", False, "cpu"), ("Windows", False, "cpu"), ("Windows", True, "cuda")],
 )
-def test_the_torch_build_fits_the_machine(monkeypatch, system, driver, build, index):
+def test_the_machine_is_looked_at(monkeypatch, tmp_path, system, gpu, build):
+    script(tmp_path, "echo GPU 0: NVIDIA" if gpu else "echo No devices found.").rename(tmp_path / "nvidia-smi")
+    monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.setattr(environment.platform, "system", lambda: system)
-    monkeypatch.setattr(environment, "_nvidia_driver", lambda: driver)
     assert environment.torch_build() == build
-    assert (environment._torch_index(build) or "").rpartition("/")[2] == (index or "")
+
+
+@pytest.mark.parametrize(
+    ("build", "own_index", "asked"), [("cpu", 0, 1), ("cuda", 0, 1), ("apple", 0, 0), ("cpu", 1, 0)]
+)
+def test_uv_chooses_the_build_of_torch(offline_pip, tmp_path, monkeypatch, build, own_index, asked):
+    said = tmp_path / "said"
+    code = f"import json, os, sys\njson.dump([*sys.argv[1:], os.environ['UV_CACHE_DIR']], open({str(said)!r}, 'w'))\n"
+    write_wheel(offline_pip, "uv", "1.0", code.encode())
+    write_wheel(offline_pip, "torch", "2.0")
+    monkeypatch.setattr(environment, "torch_build", lambda: build)
+    monkeypatch.setattr(environment._Pip, "has_own_index", lambda _: own_index)
+    wanted, cache = requirements(tmp_path, "dif3d-probe\ntorch==2.0\n"), tmp_path / "cache"
+    create_environment(tmp_path / "env", wanted, sys.executable, quiet, cache=cache)
+    assert said.exists() == bool(asked)
+    if asked:
+        words = json.loads(said.read_text())
+        assert words[:2] == ["pip", "install"] and words[-2:] == ["torch==2.0", str(cache / "uv")]
+        assert words[words.index("--torch-backend") + 1] == "auto"
+        assert words[words.index("--python") + 1] == str(python_in(tmp_path / "env"))
+    assert is_ready(tmp_path / "env", wanted), "where uv installed nothing, pip does"
 
 
 def test_a_broken_stamp_counts_as_none(tmp_path):
