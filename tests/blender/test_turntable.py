@@ -1,6 +1,8 @@
-"""The turntable: Blender's cameras against the engine's, frames and video, and a scene that is as it was."""
+"""The turntable: Blender's cameras and frames against the engine's, video, and a scene that is as it was."""
 
 import math
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,6 +14,12 @@ bpy = pytest.importorskip("bpy")
 from dif3d_blender.blender import scene, turntable  # noqa: E402
 from dif3d_blender.engine.cameras import Camera, get_spherical_cameras  # noqa: E402
 from dif3d_blender.engine.errors import DIF3DError  # noqa: E402
+from dif3d_blender.engine.isosurface import extract_surface  # noqa: E402
+from dif3d_blender.engine.rendering import render_views  # noqa: E402
+
+sys.path.append(str(Path(__file__).parents[1] / "engine"))
+
+from fields import ball, plate, shape_field  # noqa: E402
 
 
 @pytest.fixture(autouse=True)
@@ -112,6 +120,31 @@ def silhouette(camera, vertices, faces, size):
     for _, row, column, _ in covered_texels(((spots + 1) / 2 * size)[faces], size):
         covered[row, column] = True
     return covered
+
+
+@pytest.mark.parametrize("view", [turntable.View(), turntable.View(elevation_deg=25, distance=2.4, fovy_deg=50)])
+def test_frames_show_what_those_of_the_nerf_renderer_show(view, make_result, tmp_path):
+    """A field without any symmetry: its frames, black on white, against those of the mesh that was made of it."""
+    field = shape_field(ball((0.1, -0.35, 0.2), 0.4), plate(-0.3, 0.15, 0.55))
+    # sharp, since haze is a part of the frames and not of the mesh
+    field = field.corrected(lambda points, density, color: (25 * (density / 25) ** 12, torch.zeros_like(color)))
+    surface = extract_surface(field, 48)
+    result = make_result()
+    for name, values in (("vertices", surface.vertices), ("faces", surface.faces), ("colors", surface.normals)):
+        np.save(result.files[name], values)
+    (obj,) = scene.add_result(result, "thing", 1.5).objects
+    obj.location, obj.rotation_euler = (-2, 3, 1), (0.1, 0.3, -0.8)
+    size, count = 96, 5
+    turntable.add_rig(obj, count, view)
+    nerf = render_views(field, count, view.elevation_deg, view.distance, view.fovy_deg, size, size).numpy() < 0.5
+    with turntable.TurntableRender(
+        bpy.context.scene, obj, tmp_path, turntable.Look("CYCLES", size, None, samples=16)
+    ) as render:
+        paths = [render.render(number) for number in range(count)]
+    blender = np.stack([np.asarray(Image.open(path))[..., 3] > 127 for path in paths])
+    overlaps = np.array([[(a & b).sum() / (a | b).sum() for b in nerf[..., 0]] for a in blender])
+    assert np.diag(overlaps).min() >= 0.95, overlaps
+    assert overlaps[~np.eye(count, dtype=bool)].max() < 0.9, overlaps  # so that the number of the frame matters
 
 
 def test_a_coloured_background_is_filled(lopsided, tmp_path):
