@@ -23,6 +23,7 @@ from PIL import Image
 from ..messages import Job, Progress, Result
 from .cameras import Camera
 from .cleaning import clean_surface
+from .coloring import picture_correction
 from .depth import enlarge_depth, field_depth
 from .errors import DIF3DError
 from .export import (
@@ -147,7 +148,7 @@ class Pipeline:
                 _write_gaussians(job, output, field, occupancy, surface, view, facts, files)
         if job.frames:
             with stages("Rendering frames") as progress:
-                _write_frames(job, output, field, occupancy, progress, facts, files)
+                _write_frames(job, output, field, occupancy, photo, progress, facts, files)
 
         facts["warnings"] += field.warnings
         facts |= {
@@ -373,10 +374,14 @@ def _write_frames(
     output: Path,
     field: Field,
     occupancy: Occupancy | None,
+    photo: Photo | None,
     progress: Callable[[float, str], None],
     facts: dict[str, Any],
     files: dict[str, str],
 ) -> None:
+    if photo is not None:
+        field = field.corrected(picture_correction(field, photo, job.threshold, occupancy))
+        occupancy = None  # its colours are those of before
     views = render_views(
         field,
         job.frames,

@@ -19,6 +19,7 @@ _SLACK = 0.012  # of depth: a texel this far behind the nearest surface is still
 _RIM = 0.75  # coverage below which a pixel may hold background
 _RIM_SHARE = 1 / 256  # of the picture's side: pixels so near the outline are mixed; the next ones are taken instead
 _REACH_SHARE = 1 / 40  # of the picture's side: how far outside those a point of the surface may land
+_FEWEST = 16  # colours that tell an exposure
 
 
 @dataclass(frozen=True)
@@ -59,16 +60,26 @@ def project(photo: Photo, surface: Surface, points: np.ndarray, normals: np.ndar
     position = photo.camera.camera_to_world[:3, 3].numpy()
     sight = position - points
     cosine = np.einsum("nc,nc->n", sight, normals) / np.linalg.norm(sight, axis=1)
-    trust = _smoothstep((cosine - _GRAZING) / (_FACING - _GRAZING))
 
-    colors, distance = _inner_colors(photo)
+    colors, distance = inner_colors(photo)
     column, row = (spots * size - 0.5).T
     at = np.round(row).astype(np.int64).clip(0, size - 1), np.round(column).astype(np.int64).clip(0, size - 1)
-    trust *= _smoothstep(2 - 2 * distance[at] / (_REACH_SHARE * size))
+    trust = trust_in(cosine, distance[at] / size)
     values = np.stack(
         [ndimage.map_coordinates(colors[..., c], (row, column), order=1, mode="nearest") for c in range(3)], axis=1
     )
     return values, np.where(seen, trust, 0.0)
+
+
+def trust_in(cosine: np.ndarray, distance: np.ndarray) -> np.ndarray:
+    """How far pixels are to be trusted, 0 to 1.
+
+    Args:
+        cosine: of the angle between the surface's normal there and the line of sight.
+        distance: how far off the pixel is that was taken in their place (`inner_colors`), in shares of the picture.
+    """
+    turned = _smoothstep((cosine - _GRAZING) / (_FACING - _GRAZING))
+    return turned * _smoothstep(2 - 2 * distance / _REACH_SHARE)
 
 
 def matched_exposure(colors: np.ndarray, wanted: np.ndarray, trust: np.ndarray) -> np.ndarray:
@@ -80,11 +91,16 @@ def matched_exposure(colors: np.ndarray, wanted: np.ndarray, trust: np.ndarray) 
         trust: [N]; what is under one half is not looked at. The scale stays between one half and two.
     """
     known = trust > 0.5
-    if known.sum() < 16:
-        return colors
-    have, want = (srgb_to_linear(values[known]).mean(axis=0) for values in (colors, wanted))
-    scale = (want / have.clip(1e-4)).clip(0.5, 2.0)
+    scale = exposure(colors[known], wanted[known])
     return linear_to_srgb(srgb_to_linear(colors) * scale).astype(np.float32)
+
+
+def exposure(colors: np.ndarray, wanted: np.ndarray) -> np.ndarray:
+    """The scale [3] of linear light, one half to two, that takes the mean of sRGB colours [N, 3] to that of others."""
+    if len(colors) < _FEWEST:
+        return np.ones(3)
+    have, want = (srgb_to_linear(values).mean(axis=0) for values in (colors, wanted))
+    return (want / have.clip(1e-4)).clip(0.5, 2.0)
 
 
 def _see(camera: Camera, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -101,7 +117,7 @@ def _pixel(camera: Camera, size: int) -> float:
     return 2 * math.tan(math.radians(camera.fovy_deg) / 2) * camera.distance / size
 
 
-def _inner_colors(photo: Photo) -> tuple[np.ndarray, np.ndarray]:
+def inner_colors(photo: Photo) -> tuple[np.ndarray, np.ndarray]:
     """The picture with every pixel that is not safely the subject's replaced by the nearest that is; how far that was.
 
     Where the subject is so thin that no pixel is safe, those that are not mostly background count as safe.

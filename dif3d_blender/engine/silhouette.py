@@ -28,7 +28,9 @@ _SOLID = 6.0  # log of density over the threshold that nothing needs to exceed: 
 _EMPTY = -16.0  # log of density over the threshold below which nothing is seen
 _SURE = 2.0  # log of density over the threshold from which the network's word counts alone
 _OUTSIDE = 60.0  # log of density that is taken away for each unit of coverage below one half
-_NEIGHBOURS = 9  # pixels across which the width of a part and the depth of its neighbours are looked for
+_NEIGHBOURS = 9  # pixels across which the width of a part is looked for
+_WIDTHS = (3, 6, 12, 24, 48)  # standard deviations, in pixels, of the neighbourhoods that depths are taken from
+_DOUBT = 0.3  # weight at which a neighbourhood counts half beside a wider one
 
 
 def silhouette_correction(field: Field, camera: Camera, mask: Tensor, threshold: float = 25.0) -> Correction:
@@ -42,12 +44,20 @@ def silhouette_correction(field: Field, camera: Camera, mask: Tensor, threshold:
     """
     level = math.log(threshold)
     coverage = F.interpolate(mask[None, None].float(), (_SIZE, _SIZE), mode="bilinear", antialias=True)[0, 0]
-    densest, depth = _densest_points(field, camera)
+    origins, directions = (rays.reshape(-1, 3) for rays in camera.rays(_SIZE, _SIZE))
+    densest, along = _densest_points(field, origins, directions)
+    inside = coverage > 0.5
     sure = ((densest - level) / _SURE).clamp(0, 1)
     pixel = 2 * math.tan(math.radians(camera.fovy_deg) / 2) * camera.distance / _SIZE  # width of a pixel at the origin
-    depth = _smooth(depth, (densest - level).clamp(-_SOLID, _SURE).exp() * (coverage > 0.5))
-    thickness = _half_widths(coverage > 0.5) * pixel
-    maps = torch.stack([coverage, sure, depth, thickness])[None].to(field.device)  # [1, 4, rows, columns]
+    # Parts are continued upright, not along the picture: legs stand, however far down the camera looks.
+    toward = F.normalize(camera.camera_to_world[:2, 2], dim=0)  # the camera, seen from above
+    start, step = origins[:, :2] @ toward, directions[:, :2] @ toward
+    place = _smooth((start + along * step).view(_SIZE, _SIZE), (densest - level).clamp(-_SOLID, _SURE).exp() * inside)
+    depth = (place.flatten() - start) / step * (directions @ -camera.camera_to_world[:3, 2])
+    thickness = _half_widths(inside) * pixel
+    maps = torch.stack([coverage, sure, depth.view(_SIZE, _SIZE), thickness])[None].to(
+        field.device
+    )  # [1, 4, rows, columns]
 
     def correct(points: Tensor, density: Tensor, color: Tensor) -> tuple[Tensor, Tensor]:
         spots, distance = camera.see(points)
@@ -73,9 +83,9 @@ def shrink_mask(mask: np.ndarray) -> np.ndarray:
     return small[0, 0].numpy().astype(np.float16)
 
 
-def _densest_points(field: Field, camera: Camera) -> tuple[Tensor, Tensor]:
-    """The log of the highest density along each pixel's ray, and its depth along the camera's axis, [rows, columns]."""
-    origins, directions = (rays.reshape(-1, 3).to(field.device) for rays in camera.rays(_SIZE, _SIZE))
+def _densest_points(field: Field, origins: Tensor, directions: Tensor) -> tuple[Tensor, Tensor]:
+    """The log of the highest density along each of the picture's rays [S², 3], [S, S], and where along it, [S²]."""
+    origins, directions = origins.to(field.device), directions.to(field.device)
     near, far, hits = rays_intersect_bbox(origins, directions, field.radius)
     middles = (torch.arange(_SAMPLES, device=field.device) + 0.5) / _SAMPLES
     along = near + (far - near) * middles
@@ -84,19 +94,21 @@ def _densest_points(field: Field, camera: Camera) -> tuple[Tensor, Tensor]:
     density[hits] = field.density(points[hits])[..., 0].clamp_min(1e-13)
     # The middle of what is densest, not its first sample: solid matter is dense all through.
     weight = (density.log().clamp_max(math.log(25.0) + _SOLID)).softmax(dim=1)
-    axis = -camera.camera_to_world[:3, 2].to(field.device)
-    depth = (weight * along).sum(1) * (directions @ axis)
-    return density.amax(1).log().view(_SIZE, _SIZE).cpu(), depth.view(_SIZE, _SIZE).cpu()
+    return density.amax(1).log().view(_SIZE, _SIZE).cpu(), (weight * along).sum(1).cpu()
 
 
 def _smooth(values: Tensor, weights: Tensor) -> Tensor:
-    """Means of `values` [S, S] over each pixel's neighbourhood, by `weights`: what is sure speaks for what is not."""
+    """Means of `values` [S, S] by `weights`, near where they are sure, over ever wider neighbourhoods where not.
 
-    def blur(image: Tensor) -> Tensor:
-        return torch.from_numpy(ndimage.gaussian_filter(image.double().numpy(), _NEIGHBOURS / 3)).float()
-
-    weights = weights.float() + 1e-6
-    return blur(values * weights) / blur(weights)
+    As push-pull fills gaps (Gortler et al. 1996): a leg of which nothing is known hangs where its body is.
+    """
+    weights = weights.double().numpy() + 1e-9
+    mean = None
+    for width in reversed(_WIDTHS):
+        known = ndimage.gaussian_filter(weights, width)
+        here = ndimage.gaussian_filter(values.double().numpy() * weights, width) / known
+        mean = here if mean is None else mean + (here - mean) * known / (known + _DOUBT)
+    return torch.from_numpy(mean).float()
 
 
 def _half_widths(inside: Tensor) -> Tensor:
