@@ -118,12 +118,11 @@ def create_environment(
                 _make_venv(folder, python, stopper)
             _install(_Pip(folder, cache, progress, stopper), requirements, extra, build)
             progress("Checking", 0.98)
-            missing = [name for name in check_interpreter(python_in(folder), requirements) if name not in OPTIONAL]
-            if missing:
-                raise DIF3DError(
-                    f"Installed, but still missing: {', '.join(missing)}. Remove the engine and try again."
-                )
+            missing = check_interpreter(python_in(folder), requirements)
+            if needed := [name for name in missing if name not in OPTIONAL]:
+                raise DIF3DError(f"Installed, but still missing: {', '.join(needed)}. Remove the engine and try again.")
             stamp = {"requirements": _digest(requirements, extra), "torch": build, "bytes": size_on_disk(folder)}
+            stamp["missing"] = missing
             temporary = folder / (STAMP + ".tmp")
             temporary.write_text(json.dumps(stamp), encoding="utf-8")
             temporary.replace(folder / STAMP)
@@ -138,10 +137,16 @@ def create_environment(
 def _install(pip: _Pip, requirements: str | Path, extra: Sequence[str], build: str) -> None:
     # newer versions resume a download that broke off; without a network this must not take long
     pip.install(["--upgrade", "pip", *_IMPATIENT], "Updating pip", 0.02, 0.03, required=False)
-    torch = next((line for line in _requirement_lines(requirements) if _name(line) == "torch"), None)
+    lines = _requirement_lines(requirements)
+    torch = next((line for line in lines if _name(line) == "torch"), None)
     if torch and build != "apple" and not pip.has_own_index():
         pip.install_for_gpu(torch, f"Installing torch ({build})", 0.03, 0.3)
-    pip.install(["-r", str(requirements), *extra], "Installing packages", 0.3, 0.98)
+    needed = [line for line in lines if _name(line) not in OPTIONAL]
+    pip.install([*needed, *extra], "Installing packages", 0.3, 0.8)
+    optional = [line for line in lines if _name(line) in OPTIONAL]
+    for number, line in enumerate(optional):  # one by one: some have no build for some systems and Pythons
+        start, step = 0.8 + 0.18 * number / len(optional), 0.18 / len(optional)
+        pip.install([line, *needed, *extra], f"Installing {_name(line)}", start, start + step, required=False)
 
 
 def _beside(folder: Path, kind: str) -> Path:
@@ -168,6 +173,23 @@ def _only_one(folder: Path) -> Iterator[None]:
         except OSError as error:
             raise DIF3DError(f"Another installation into {folder} is running. Try again when it is done.") from error
         yield
+
+
+def remove_environment(folder: str | Path, cache: str | Path, progress: Report) -> None:
+    """Delete an environment, whole or half made, and what was fetched for it.
+
+    Raises:
+        DIF3DError: something of it cannot be deleted; it counts as not installed then.
+    """
+    progress("Removing the engine", 0.0)
+    try:
+        (Path(folder) / STAMP).unlink(missing_ok=True)
+        for part, done in ((folder, 0.9), (cache, 1.0)):
+            if Path(part).exists():
+                shutil.rmtree(part)
+            progress("Removing the engine", done)
+    except OSError as error:
+        raise DIF3DError(f"{folder} could not be removed: {error}. Close what uses it and try again.") from error
 
 
 def find_python() -> Path:
@@ -333,6 +355,9 @@ def explain_pip(output: str, folder: str | Path) -> str:
     low = output.lower()
     if "no space left" in low or "errno 28" in low or "not enough space" in low:
         return f"The disk of {folder} is full. Make room and install again. {log}"
+    if "certificate_verify_failed" in low or "certificate verify failed" in low:  # pip calls it a broken connection too
+        advice = "If a proxy stands between, set PIP_CERT to the file with its certificate, and start Blender again."
+        return f"The package index's certificate was not accepted. {advice} {log}"
     network = ("name resolution", "newconnectionerror", "getaddrinfo", "network is unreachable", "connection refused")
     network += ("proxyerror", "readtimeout", "connecttimeout", "connection aborted", "connection reset", "max retries")
     network += ("failed to establish", "connection broken", "timed out")
@@ -340,14 +365,18 @@ def explain_pip(output: str, folder: str | Path) -> str:
         return (
             f"The packages could not be fetched: no connection to the package index. Go online and install again. {log}"
         )
-    if "certificate" in low and "ssl" in low:
-        return f"The package index's certificate was not accepted; a proxy may stand between. {log}"
+    unbuilt = re.search(r"Failed to build (?:installable wheels for )?'?([\w.-]+)", output)
+    if unbuilt:
+        return (
+            f"There is no ready-made {unbuilt[1]} for this Python and system, and it could not be built here. "
+            f"Choose another Python. {log}"
+        )
     nothing = re.search(r"No matching distribution found for (\S+)", output)
     if nothing:
         return f"There is no {nothing[1]} for this Python on {platform.system()} {platform.machine()}. {log}"
     if "permission denied" in low or "read-only file system" in low:
         return f"{folder} cannot be written to. Choose another folder, or change its permissions. {log}"
-    errors = [line for line in output.splitlines() if line.startswith("ERROR")] or output.splitlines()[-1:]
+    errors = [line for line in output.splitlines() if line.lower().startswith("error")] or output.splitlines()[-1:]
     return f"pip failed: {' '.join(errors)[:300]} {log}"
 
 
@@ -519,7 +548,8 @@ def _digest(requirements: str | Path, extra: Sequence[str]) -> str:
 
 
 def read_stamp(folder: str | Path) -> dict:
-    """What was installed there: digest of the requirements, torch's build, bytes on disk. Empty where nothing was."""
+    """What was installed there: digest of the requirements, torch's build, bytes on disk, and what is missing of
+    `OPTIONAL`. Empty where nothing was installed."""
     try:
         return json.loads((Path(folder) / STAMP).read_text(encoding="utf-8"))
     except (OSError, ValueError):

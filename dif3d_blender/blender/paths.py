@@ -34,6 +34,11 @@ def environment_folder() -> Path:
     return user_folder() / "engine"
 
 
+def downloads_folder() -> Path:
+    """Where an installation of the engine keeps what it fetched until it is done."""
+    return user_folder() / "downloads"
+
+
 def models_folder() -> Path:
     return user_folder("models")
 

@@ -135,6 +135,12 @@ class DIF3D_AP_preferences(bpy.types.AddonPreferences):
     )
 
     def draw(self, _context):
+        try:
+            self._draw()
+        except DIF3DError as error:  # our folder cannot be written
+            draw_text(self.layout, str(error), "ERROR")
+
+    def _draw(self):
         layout = self.layout
         layout.use_property_split = True
         layout.row().prop(self, "python_source", expand=True)
@@ -168,8 +174,7 @@ class DIF3D_AP_preferences(bpy.types.AddonPreferences):
                 draw_text(box, f"It lacks {', '.join(needed)}. Install them there, or choose another one.", "ERROR")
             else:
                 box.label(text="It has what the engine needs.", icon="CHECKMARK")
-            if optional:
-                draw_text(box, f"Without {', '.join(optional)} some results are left out.", "INFO")
+            _draw_missing(box, optional)
 
 
 def _draw_installation(box) -> None:
@@ -185,12 +190,22 @@ def _draw_installation(box) -> None:
         stamp = environment.read_stamp(folder)
         box.label(text=f"Installed: {stamp['bytes'] / 1e9:.1f} GB, torch for {stamp['torch']}", icon="CHECKMARK")
         box.label(text=str(folder), icon="FILE_FOLDER")
+        _draw_missing(box, stamp.get("missing", []))
         box.operator("dif3d.remove_engine", icon="TRASH")
     else:
         box.label(text="Needs about 5 GB of disk, 12 GB with CUDA, and a connection.", icon="INFO")
-        box.operator("dif3d.install_engine", icon="IMPORT")
+        row = box.row()
+        row.operator("dif3d.install_engine", icon="IMPORT")
+        if folder.exists():
+            row.operator("dif3d.remove_engine", text="Remove What Was Fetched", icon="TRASH")
     if (folder / environment.LOG).exists():
         box.operator("dif3d.show_log", text="Show Installation Log", icon="TEXT").which = "installation"
+
+
+def _draw_missing(box, packages: list[str]) -> None:
+    """Name the optional packages that are not there."""
+    if packages:
+        draw_text(box, f"Without {', '.join(packages)} some results are left out, or made in another way.", "INFO")
 
 
 def _draw_models(box) -> None:

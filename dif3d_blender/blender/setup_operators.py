@@ -1,11 +1,8 @@
 """Operators that set the engine up: its environment, its models, its memory."""
 
-import shutil
-
 import bpy
 from bpy.props import EnumProperty
 
-from ..engine.errors import DIF3DError
 from . import environment, handlers, models, paths
 from .operators import _Operator
 
@@ -33,10 +30,10 @@ class DIF3D_OT_install_engine(_Operator):
         return _may_go_online(cls)
 
     def run(self, context):
-        python, folder = environment.find_python(), paths.environment_folder()
-        requirements, cache = paths.requirements_path(), paths.user_folder("downloads")
+        folder, requirements, cache = paths.environment_folder(), paths.requirements_path(), paths.downloads_folder()
 
         def install(report, stopper):
+            python = environment.find_python()
             return environment.create_environment(folder, requirements, python, report, cache=cache, stopper=stopper)
 
         handlers.installation.start(install)
@@ -54,7 +51,7 @@ class DIF3D_OT_cancel_installation(_Operator):
 
 
 class DIF3D_OT_remove_engine(_Operator):
-    """Delete the engine's environment. Models and results stay"""
+    """Delete the engine's environment and what was fetched for it. Models and results stay"""
 
     bl_idname = "dif3d.remove_engine"
     bl_label = "Remove Engine"
@@ -64,8 +61,8 @@ class DIF3D_OT_remove_engine(_Operator):
         if handlers.jobs.busy:
             cls.poll_message_set("The engine is working. Cancel its jobs first.")
             return False
-        if not paths.environment_folder().exists():
-            cls.poll_message_set("The engine is not installed.")
+        if handlers.installation.running or not paths.environment_folder().exists():
+            cls.poll_message_set("The engine is not installed, or is being installed or removed.")
             return False
         return True
 
@@ -74,11 +71,9 @@ class DIF3D_OT_remove_engine(_Operator):
 
     def run(self, context):
         handlers.jobs.close()
-        folder = paths.environment_folder()
-        try:
-            shutil.rmtree(folder)
-        except OSError as error:
-            raise DIF3DError(f"{folder} could not be removed: {error}.") from error
+        folders = paths.environment_folder(), paths.downloads_folder()
+        handlers.installation.start(lambda report, stopper: environment.remove_environment(*folders, report))
+        handlers.wake()
 
 
 class DIF3D_OT_download_model(_Operator):

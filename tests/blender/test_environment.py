@@ -88,6 +88,28 @@ def test_an_environment_is_made_once_and_again_when_requirements_change(offline_
     assert is_ready(folder, wanted) and not (folder / "left-over").exists()
     assert environment.size_on_disk(folder) > 1e6
 
+    (tmp_path / "cache").mkdir()
+    environment.remove_environment(folder, tmp_path / "cache", quiet)
+    assert not folder.exists() and not (tmp_path / "cache").exists() and not is_ready(folder, wanted)
+
+
+def test_what_cannot_be_removed_counts_as_not_installed(tmp_path, monkeypatch):
+    def refuse(path):
+        raise PermissionError(13, "Access is denied", str(path))
+
+    monkeypatch.setattr(environment.shutil, "rmtree", refuse)
+    (tmp_path / environment.STAMP).write_text("{}")
+    with pytest.raises(DIF3DError, match=r"Access is denied.*try again"):
+        environment.remove_environment(tmp_path, tmp_path / "cache", quiet)
+    assert not environment.read_stamp(tmp_path) and not (tmp_path / environment.STAMP).exists()
+
+
+def test_an_optional_package_that_is_not_to_be_had_is_left_out_and_named(offline_pip, tmp_path):
+    wanted = requirements(tmp_path, "xatlas\ndif3d-probe\nopen3d==0.20.0\n")
+    create_environment(tmp_path / "env", wanted, sys.executable, quiet)
+    assert is_ready(tmp_path / "env", wanted)
+    assert environment.read_stamp(tmp_path / "env")["missing"] == ["open3d", "xatlas"]
+
 
 def test_cancel_leaves_something_that_the_next_attempt_finishes(offline_pip, tmp_path):
     stopper, wanted = Stopper(), requirements(tmp_path)
@@ -118,8 +140,13 @@ def test_no_network_and_unknown_packages_are_told_apart(offline_pip, tmp_path, m
     [
         ("ERROR: Could not install packages due to an OSError: [Errno 28] No space left on device", "is full"),
         ("ERROR: Could not install packages: [Errno 13] Permission denied: '/x'", "cannot be written"),
-        ("SSLError(SSLCertVerificationError: certificate verify failed)", "certificate"),
+        (
+            "WARNING: Retrying after connection broken by 'SSLError(SSLCertVerificationError(1, '[SSL: "
+            "CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed certificate'))': /simple/numpy/",
+            "set PIP_CERT",
+        ),
         ("ERROR: something new", "something new"),
+        ("Failed to build scipy\nerror: failed-wheel-build-for-install\n╰─> scipy", "no ready-made scipy"),
     ],
 )
 def test_pip_failures_in_words(output, words, tmp_path):
