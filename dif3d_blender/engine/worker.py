@@ -6,6 +6,7 @@ closes, so that a parent that is gone leaves nothing behind, even in the middle 
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import os
 import queue
@@ -58,7 +59,7 @@ def main() -> None:
             except ValueError as error:
                 print(f"ignored: {error}", file=sys.stderr)
         # The parent closed the pipe or is gone: whatever runs is of no use to anyone.
-        os._exit(0)
+        _end_with_children()
 
     threading.Thread(target=listen, daemon=True).start()
 
@@ -80,6 +81,24 @@ def main() -> None:
             answer(pipeline.run(job, report))
         except Exception as error:  # the process must live on for the next job; every error reaches the user or the log
             answer(_failure(Failure, job, stage, error))
+            if _gpu_is_gone(error):  # nothing that this process asks of it will work again; a fresh one may
+                _end_with_children()
+
+
+def _end_with_children() -> None:
+    """End at once, whatever the other threads do, and with it the processes that were started here."""
+    with contextlib.suppress(ImportError):
+        import psutil
+
+        for child in psutil.Process().children(recursive=True):
+            with contextlib.suppress(psutil.Error):
+                child.kill()
+    os._exit(0)
+
+
+def _gpu_is_gone(error: Exception) -> bool:
+    """Whether the driver failed, as when a GPU is reset, unplugged, or lost in a computer's sleep."""
+    return any(words in str(error) for words in ("CUDA error", "cuDNN error", "CUBLAS_STATUS", "NVML"))
 
 
 def _failure(failure_type, job, stage: str, error: Exception):
@@ -92,6 +111,10 @@ def _failure(failure_type, job, stage: str, error: Exception):
     if isinstance(error, MemoryError) or "out of memory" in str(error).lower() or "can't allocate" in str(error):
         advice = "Choose a lower resolution or a smaller chunk size, or close other programs."
         return failure_type(job.id, stage, f"There was not enough memory. {advice}", trace)
+    if _gpu_is_gone(error):
+        what = str(error).strip().splitlines()[0]
+        advice = "Try again; if it stays so, restart the computer, or set the device to CPU."
+        return failure_type(job.id, stage, f"The GPU stopped answering ({what}). {advice}", trace)
     if isinstance(error, ImportError):
         advice = "Install the engine again, or choose a Python that has its packages."
         return failure_type(job.id, stage, f"The engine's Python lacks something it needs ({error}). {advice}", trace)

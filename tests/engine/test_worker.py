@@ -3,12 +3,17 @@
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 from PIL import Image
 
+from dif3d_blender.blender.engine_process import EngineProcess
 from dif3d_blender.messages import Failure, Job, Progress, Result, from_line, to_line
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -76,3 +81,57 @@ def test_it_ends_in_the_middle_of_a_job(worker, model_folder, tmp_path):
     worker.wait(timeout=5)
     assert time.monotonic() - started < 5
     assert not (tmp_path / "out" / "renderfiles").exists()
+
+
+def run_with(tmp_path, before, name):
+    """A script that is the worker after some other lines."""
+    script = tmp_path / name
+    worker_path = ROOT / "dif3d_blender" / "engine" / "worker.py"
+    script.write_text(
+        f"import runpy, subprocess, sys\n{before}\nrunpy.run_path({str(worker_path)!r}, run_name='__main__')\n"
+    )
+    return script
+
+
+def test_what_it_started_ends_with_it(tmp_path):
+    sleep = (
+        "child = subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(60)'])\nprint(child.pid, flush=True)"
+    )
+    process = subprocess.Popen(
+        [sys.executable, str(run_with(tmp_path, sleep, "with_child.py"))],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    child = psutil.Process(int(process.stdout.readline()))
+    assert child.is_running()
+    process.stdin.close()
+    assert process.wait(timeout=20) == 0
+    _, alive = psutil.wait_procs([child], timeout=5)
+    assert not alive
+    process.stdout.close()
+
+
+def test_a_gpu_that_is_gone_is_said_and_the_next_job_gets_a_fresh_engine(tmp_path):
+    """Only the error can be pretended here: the engine's own pipeline is replaced by one that raises it."""
+    broken = (
+        "import types\n"
+        "class Pipeline:\n"
+        "    def run(self, job, report):\n"
+        "        import os\n"
+        "        open(job.picture, 'a').write(f'{os.getpid()} ')\n"
+        "        raise RuntimeError('CUDA error: unspecified launch failure\\nCUDA kernel errors come late')\n"
+        "module = types.ModuleType('dif3d_blender.engine.pipeline')\n"
+        "module.Pipeline = Pipeline\n"
+        "sys.modules[module.__name__] = module\n"
+    )
+    script, pids = run_with(tmp_path, broken, "broken.py"), tmp_path / "pids"
+    with EngineProcess(sys.executable, tmp_path / "log", script) as engine:
+        for id in ("1", "2"):
+            engine.submit(Job(str(pids), str(tmp_path / id), id))
+        ended = list(engine.follow())
+    assert [failure.job for failure in ended] == ["1", "2"]
+    for failure in ended:
+        assert "GPU stopped answering (CUDA error: unspecified launch failure)" in failure.message
+        assert "set the device to CPU" in failure.message and "Traceback" in failure.traceback
+    assert len(set(pids.read_text().split())) == 2
