@@ -9,15 +9,17 @@ EXTENSION = __package__.rpartition(".")[0]  # the name under which Blender knows
 
 def register() -> None:
     """Make the extension's classes known to Blender."""
-    from . import handlers, operators, panels, preferences, properties, retopology, setup_operators, turntable_ui
+    from . import handlers, menus, operators, panels, preferences, properties, retopology, setup_operators, turntable_ui
 
-    for module in (properties, preferences, operators, setup_operators, panels, turntable_ui, retopology, handlers):
+    parts = (properties, preferences, operators, setup_operators, panels, turntable_ui, retopology, menus, handlers)
+    for module in parts:
         module.register()
 
 
 def unregister() -> None:
     """End the engine and everything else that runs, and take the classes back."""
-    from . import handlers, operators, panels, preferences, properties, retopology, setup_operators, turntable_ui
+    from . import handlers, menus, operators, panels, preferences, properties, retopology, setup_operators, turntable_ui
 
-    for module in (handlers, retopology, turntable_ui, panels, setup_operators, operators, preferences, properties):
+    parts = (properties, preferences, operators, setup_operators, panels, turntable_ui, retopology, menus, handlers)
+    for module in reversed(parts):
         module.unregister()

@@ -24,7 +24,6 @@ from .baking import bake_texture
 from .engine_process import EngineProcess
 from .materials import has_texture
 
-KEPT = 20  # finished tasks that the panel can still show
 _BLOCKING_JOBS = ("RENDER", "OBJECT_BAKE", "COMPOSITE")  # Blender's own, which read the scene in another thread
 _BLOCKING_TOOLS = "TRANSFORM_OT_"  # tools that hold on to objects while the mouse moves
 
@@ -89,6 +88,11 @@ class Jobs:
         """The task that ended last."""
         return next((task for task in reversed(self.tasks) if not task.active), None)
 
+    @property
+    def told(self) -> list[Task]:
+        """The tasks that ended and of which the artist should know: the last, and those that did not go well."""
+        return [task for task in self.tasks if task is self.last or task.state in ("failed", "kept")]
+
     def new_id(self) -> str:
         return str(next(self._ids))
 
@@ -100,11 +104,13 @@ class Jobs:
                 raise DIF3DError(
                     "The engine's settings were changed. Wait until the running jobs are done, or cancel them."
                 )
-            engine.close()
+            engine.release()
             engine = None
         if engine is None:
             self.engine = EngineProcess(python, log, environment=environment)
-        self.tasks = [t for t in self.tasks if t.active] + [t for t in self.tasks if not t.active][-KEPT:] + [task]
+        if not self.busy:  # the artist has seen how the last ones ended; what waits for another file stays
+            self.tasks = [task for task in self.tasks if task.state == "kept"]
+        self.tasks.append(task)
         self.engine.submit(task.job)
         self._notice_start()
 

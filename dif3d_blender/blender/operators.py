@@ -344,6 +344,7 @@ class DIF3D_OT_show_log(_Operator):
         items=(("engine", "Engine", "What the engine wrote"), ("installation", "Installation", "What pip wrote")),
         options={"SKIP_SAVE"},
     )
+    id: StringProperty(description="Number of the job whose log it is", options={"SKIP_SAVE"})
 
     def invoke(self, context, _event):
         return context.window_manager.invoke_popup(self, width=900)
@@ -355,9 +356,9 @@ class DIF3D_OT_show_log(_Operator):
         return paths.log_path() if self.which == "engine" else paths.environment_folder() / environment.LOG
 
     def text(self) -> str:
-        failed = handlers.jobs.last
-        if self.which == "engine" and failed is not None and failed.log:
-            return failed.log
+        for task in handlers.jobs.tasks:
+            if task.job.id == self.id and task.log:
+                return task.log
         path = self.path()
         return (path.read_text(encoding="utf-8", errors="replace") if path.exists() else "") or "The log is empty."
 

@@ -29,7 +29,7 @@ class DIF3D_PT_main(_Panel, bpy.types.Panel):
         icon = picture.preview_icon(settings)
         if icon:
             layout.template_icon(icon, scale=6)
-        grid = layout.grid_flow(columns=2, even_columns=True, align=True)
+        grid = layout.grid_flow(columns=2, row_major=True, even_columns=True, align=True)
         for name in ("make_mesh", "make_gaussians", "make_frames", "make_texture"):
             grid.prop(settings, name, toggle=True)
         layout.row().prop(settings, "quality", expand=True)
@@ -43,9 +43,8 @@ class DIF3D_PT_main(_Panel, bpy.types.Panel):
         for task in handlers.jobs.tasks:
             if task.active:
                 _draw_running(layout.box(), task)
-        last = handlers.jobs.last
-        if last is not None:
-            _draw_ended(layout.box(), last)
+        for task in handlers.jobs.told:
+            _draw_ended(layout.box(), task)
 
 
 class DIF3D_PT_settings(_Panel, bpy.types.Panel):
@@ -133,13 +132,14 @@ def _draw_ended(box, task: jobs.Task) -> None:
     if task.state in ("failed", "kept"):
         draw_text(box, task.message)
     if task.state == "failed":
-        box.operator("dif3d.show_log", icon="TEXT").which = "engine"
+        box.operator("dif3d.show_log", icon="TEXT").id = task.job.id
     elif task.state == "kept":
         box.operator("dif3d.import_kept", icon="IMPORT").id = task.job.id
     if task.result is not None:
         for line in summary(task.result.report):
             draw_text(box, line, "DOT")
-        box.operator("dif3d.open_folder", icon="FILE_FOLDER").folder = task.job.output
+        if not task.objects:  # those have the button in their own panel
+            box.operator("dif3d.open_folder", icon="FILE_FOLDER").folder = task.job.output
 
 
 def summary(report: dict) -> list[str]:

@@ -120,6 +120,19 @@ def test_a_failure_is_told_and_the_next_job_works(jobs, submit, behaviour, words
         assert task.log
 
 
+def test_every_failure_of_a_queue_is_told_until_the_next_round(jobs, submit):
+    failed, done, last = submit("fail", "a"), submit("ok", "b"), submit("ok", "c")
+    jobs.run_to_the_end()
+    assert jobs.told == [failed, last] and done.state == "done"
+    again = submit("ok", "d")
+    assert jobs.tasks == [again]
+    bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
+    jobs.run_to_the_end()
+    submit("ok", "e")
+    jobs.run_to_the_end()
+    assert [task.state for task in jobs.told] == ["kept", "done"], "what waits for another file stays"
+
+
 def test_a_result_of_a_closed_file_is_kept_on_disk_and_can_be_added_elsewhere(jobs, submit):
     task = submit()
     bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
