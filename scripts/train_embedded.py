@@ -35,7 +35,7 @@ from embedded_model import metrics, network, pictures, templates
 from embedded_model.pictures import Samples
 from embedded_model.shapes import ShapeBatch
 
-from dif3d_blender.engine.precision import multiplies_bfloat16
+from dif3d_blender.engine.products import multiplies
 from dif3d_blender.engine.tsr import TSR
 
 HELD_OUT_SEED = 1_000_000_007  # no training batch uses a seed this high
@@ -203,7 +203,7 @@ def main() -> None:
     options.state.mkdir(parents=True, exist_ok=True)
     if options.device == "cpu":
         torch.set_num_threads(options.threads)
-    half = multiplies_bfloat16(torch.device(options.device))
+    half = multiplies(torch.bfloat16, torch.device(options.device))
     if half and options.device == "cpu":
         F.scaled_dot_product_attention = plain_attention
     run = Run(options.state, options.device, options.rate)

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from .errors import DIF3DError
-from .products import Linear
+from .products import Linear, multiplies
 
 _DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 _LARGE = 50_000_000  # parameters from which 16-bit weights pay: below, the picture is seen in a second anyway
@@ -30,22 +30,12 @@ def choose_precision(name: str, device: torch.device | str, parameters: int) -> 
         DIF3DError: the name is not known.
     """
     if name == "auto":
-        pays = parameters >= _LARGE and multiplies_bfloat16(torch.device(device))
+        pays = parameters >= _LARGE and multiplies(torch.bfloat16, torch.device(device))
         return torch.bfloat16 if pays else torch.float32
     try:
         return _DTYPES[name]
     except KeyError:
         raise DIF3DError(f"The precision {name!r} is not known. Choose auto, {', '.join(_DTYPES)}.") from None
-
-
-def multiplies_bfloat16(device: torch.device) -> bool:
-    """Whether `device` has bfloat16 products of its own. Elsewhere they are emulated, up to 50 times as slow."""
-    if device.type == "cuda":
-        return torch.cuda.get_device_capability(device) >= (8, 0)  # older ones emulate it
-    if device.type == "cpu":
-        able = torch.cpu.get_capabilities()
-        return bool(able.get("avx512_bf16") or able.get("amx_bf16"))
-    return False
 
 
 def large_weights(model: nn.Module) -> set[str]:

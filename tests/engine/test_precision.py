@@ -6,7 +6,7 @@ import pytest
 import torch
 from tiny_models import write_model
 
-from dif3d_blender.engine import TSR, precision, weights
+from dif3d_blender.engine import TSR, precision, products, weights
 from dif3d_blender.engine.errors import DIF3DError
 from dif3d_blender.engine.precision import choose_precision, large_weights
 
@@ -30,7 +30,7 @@ def test_auto_takes_bfloat16_only_where_it_pays(monkeypatch):
         (True, 2_000_000, torch.float32),
         (False, 419_000_000, torch.float32),
     ):
-        monkeypatch.setattr(precision, "multiplies_bfloat16", lambda device, able=able: able)
+        monkeypatch.setattr(precision, "multiplies", lambda dtype, device, able=able: able)
         assert choose_precision("auto", "cpu", parameters) == expected
 
 
@@ -52,6 +52,14 @@ def test_only_the_large_layers_change(folder, name):
     codes = encode(half)
     assert codes.dtype == torch.float32
     difference = (codes - encode(full)).square().mean().sqrt() / encode(full).square().mean().sqrt()
+    assert 0 < difference < 0.02
+
+
+@pytest.mark.parametrize("able", [True, False])
+def test_a_cpu_without_16_bit_products_widens_the_weights(folder, monkeypatch, able):
+    monkeypatch.setattr(products, "_cpu_multiplies_bfloat16", lambda: able)
+    expected, codes = encode(TSR.from_pretrained(folder)), encode(TSR.from_pretrained(folder, precision="bfloat16"))
+    difference = (codes - expected).square().mean().sqrt() / expected.square().mean().sqrt()
     assert 0 < difference < 0.02
 
 
