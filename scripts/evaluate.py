@@ -1,6 +1,6 @@
 """Measure a model on held-out objects, beside two baselines that learned nothing.
 
-    python scripts/evaluate.py [MODEL] [--objects 200] [--json FILE]
+    python scripts/evaluate.py [MODEL] [--objects 200] [--outlined 40] [--json FILE]
 
 MODEL is a model folder (default: the embedded model). The objects come from seeds that neither training nor the
 monitoring of a training run uses: first from the templates that training sees, then from those it never sees. All
@@ -10,6 +10,9 @@ IoU: intersection over union of the solids, on a lattice of 40³ cells. F-score:
 surface points within 0.05. Chamfer: mean of both directions' mean distances. Colour: mean absolute error at the true
 surface, sRGB. The baselines are the mean shape of 256 training objects, and the silhouette inflated to its own width
 (every horizontal run of its pixels becomes a disc), given the mask itself.
+
+`--outlined` objects of each are then measured as a job makes them too: with the camera found by registration, and the
+picture's outline given to the field. The silhouette's IoU is from that camera, with the picture's mask.
 """
 
 from __future__ import annotations
@@ -32,9 +35,12 @@ from embedded_model import metrics, network, pictures, templates
 from embedded_model.shapes import Shape, ShapeBatch
 from train_embedded import HELD_OUT_SEED, make_batch
 
+from dif3d_blender.engine.depth import field_depth
 from dif3d_blender.engine.errors import DIF3DError
 from dif3d_blender.engine.field import Field
 from dif3d_blender.engine.isosurface import extract_surface, march
+from dif3d_blender.engine.registration import register, soft_iou
+from dif3d_blender.engine.silhouette import silhouette_correction
 from dif3d_blender.engine.tsr import TSR
 
 TABLE_SEED = HELD_OUT_SEED + 1_000_000  # apart from the objects that a training run is watched with
@@ -131,9 +137,35 @@ def score_batch(model: TSR, objects: list[Shape], mean: Tensor, seed: int) -> di
     }
 
 
+@torch.no_grad()
+def measure_outline(
+    model: TSR, names: tuple[str, ...], free_share: float, count: int, seed: int
+) -> dict[str, dict[str, float]]:
+    """Mean IoU of solids and of silhouettes over `count` objects, by the network alone and with the outline's help."""
+    rng = np.random.default_rng(seed)
+    shapes = ShapeBatch.pack([templates.make_shape(rng, names, free_share) for _ in range(count)])
+    samples = pictures.make_samples(shapes, torch.Generator().manual_seed(seed), network.PICTURE, 1, 1)
+    truth = metrics.true_occupancy(shapes, samples.pose, CELLS)
+    cells = pictures.lattice(CELLS, "cpu") * pictures.RADIUS
+    scores = defaultdict(list)
+    for picture, mask, solid in zip(samples.pictures, samples.masks, truth, strict=True):
+        field = Field(model([picture], "cpu")[0], model.decoder, model.renderer)
+        camera = register(field, mask.numpy()).camera
+        outlined = field.corrected(silhouette_correction(field, camera, mask))
+        for label, form in (("network alone", field), ("with the outline", outlined)):
+            found = form.density(cells)[:, 0] > 25
+            seen = torch.from_numpy(np.isfinite(field_depth(form, camera, *mask.shape)))
+            scores[label].append([metrics.iou(solid[None], found[None]).item(), soft_iou(seen.float(), mask)])
+    means = {label: np.mean(values, axis=0) for label, values in scores.items()}
+    return {
+        label: {"IoU": float(solid), "silhouette IoU": float(seen), "objects": count}
+        for label, (solid, seen) in means.items()
+    }
+
+
 def table(results: dict[str, dict[str, float]]) -> str:
-    """Results as a Markdown table, all objects first, then each template by its IoU."""
-    labels = [label for label in results["all"] if label != "objects"]
+    """Results as a Markdown table, all objects first, then each group by its IoU."""
+    labels = [label for label in next(iter(results.values())) if label != "objects"]
     lines = ["| objects | n | " + " | ".join(labels) + " |", "| --- " * (len(labels) + 2) + "|"]
     for group in sorted(results, key=lambda g: (g != "all", -results[g]["IoU"])):
         cells = [f"{results[group][label]:.3f}" for label in labels]
@@ -145,6 +177,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="?", type=Path, default=ROOT / "dif3d_blender" / "engine" / "embedded")
     parser.add_argument("--objects", type=int, default=200, help="of each: seen and left-out templates")
+    parser.add_argument("--outlined", type=int, default=40, help="of those: as a job makes them")
     parser.add_argument("--json", type=Path, help="write the numbers to this file too")
     options = parser.parse_args()
     model = TSR.from_pretrained(options.model, weight_name="model.safetensors")
@@ -157,6 +190,10 @@ def main() -> None:
     ):
         results[label] = measure(model, names, free_share, options.objects, mean, seed)
         print(f"\nTemplates {label} of training:\n\n{table(results[label])}", flush=True)
+        if options.outlined:
+            outlined = measure_outline(model, names, free_share, options.outlined, seed)
+            print(f"\nThe first of them as a job makes them:\n\n{table(outlined)}", flush=True)
+            results[f"{label}, outlined"] = outlined
     if options.json:
         options.json.write_text(json.dumps(results, indent=1), encoding="utf-8")
 
