@@ -8,7 +8,7 @@ from bpy.props import BoolProperty, EnumProperty, StringProperty
 
 from ..engine.errors import DIF3DError
 from ..messages import Job
-from . import environment, handlers, paths, picture, preferences, properties, scene, stored
+from . import clipboard, environment, handlers, paths, picture, preferences, properties, scene, stored
 from .baking import bake_texture
 from .jobs import Task
 
@@ -303,19 +303,11 @@ class DIF3D_OT_paste_picture(_Operator):
     bl_label = "Paste Picture"
 
     def run(self, context):
-        text = context.window_manager.clipboard.strip().strip('"').removeprefix("file://")
-        if text and "\n" not in text and len(text) < 4096 and Path(text).is_file():
-            context.scene.dif3d.filepath = text
-            return
-        before = set(bpy.data.images)
-        try:
-            bpy.ops.image.clipboard_paste()
-        except RuntimeError as error:  # Blender's own report: nothing there, or not on this system
-            raise DIF3DError("There is no picture on the clipboard.") from error
-        pasted = [image for image in bpy.data.images if image not in before]
-        if not pasted:
-            raise DIF3DError("There is no picture on the clipboard.")
-        context.scene.dif3d.image = pasted[0]
+        pasted = clipboard.picture()
+        if isinstance(pasted, Path):
+            context.scene.dif3d.filepath = str(pasted)
+        else:
+            context.scene.dif3d.image = pasted
 
 
 class DIF3D_OT_open_folder(_Operator):
@@ -390,12 +382,20 @@ def show_panel(context) -> None:
     if area is None or area.type != "VIEW_3D":
         return
     area.spaces.active.show_region_ui = True
-    for region in area.regions:
-        if region.type == "UI":
-            try:
-                region.active_panel_category = "DIF3D"
-            except (AttributeError, TypeError):  # read-only, or not drawn yet
-                return
+    wanted, tries = area.as_pointer(), iter(range(20))
+
+    def choose_tab() -> float | None:  # a sidebar that was closed has no tabs before it is drawn
+        areas = (area for window in bpy.context.window_manager.windows for area in window.screen.areas)
+        here = next((area for area in areas if area.as_pointer() == wanted), None)
+        for region in here.regions if here is not None else ():
+            if region.type == "UI":
+                try:
+                    region.active_panel_category = "DIF3D"
+                except (AttributeError, TypeError):
+                    return 0.05 if next(tries, None) is not None else None
+        return None
+
+    bpy.app.timers.register(choose_tab)
 
 
 _classes = (

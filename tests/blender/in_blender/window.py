@@ -78,18 +78,50 @@ def steps():
     module("jobs").EngineProcess = functools.partial(module("jobs").EngineProcess, worker=SETTINGS["worker"])
     view()["area"].spaces.active.show_region_ui = True
     yield 1.5
-    with bpy.context.temp_override(**view()):
-        bpy.ops.dif3d.set_picture(filepath=SETTINGS["picture"])
+    settings, file = bpy.context.scene.dif3d, Path(SETTINGS["picture"])
+    with bpy.context.temp_override(**view()):  # as when a file is dropped; Blender asks what to do with a picture
+        bpy.ops.wm.drop_import_file("INVOKE_DEFAULT", directory=str(file.parent), files=[{"name": file.name}])
+    yield 1
+    for value in ("PRESS", "RELEASE"):
+        view()["window"].event_simulate(type="G", value=value, x=450, y=300)  # for "Generate 3D Model from Picture"
     yield 1.5
-    bpy.context.scene.dif3d.filepath = ""
-    bpy.context.window_manager.clipboard = SETTINGS["picture"]
+    sidebar = next(region for region in view()["area"].regions if region.type == "UI")
+    say("dropped", filepath=settings.filepath, tab=sidebar.active_panel_category)
+    settings.filepath = ""
+    bpy.context.window_manager.clipboard = file.as_uri()
     with bpy.context.temp_override(**view()):
         bpy.ops.dif3d.paste_picture()
+        bpy.context.window_manager.clipboard = ""
+        kinds = [area.ui_type for area in view()["window"].screen.areas]
+        empty = ""
+        try:
+            bpy.ops.dif3d.paste_picture()
+        except RuntimeError as error:
+            empty = str(error)
+        program = Path(bpy.app.tempdir, "xclip")  # stands for the desktop's, with this picture on its clipboard
+        program.write_text(f"#!/bin/sh\ncat '{file}'\n")
+        program.chmod(0o755)
+        os.environ["PATH"] += f":{program.parent}"
+        bpy.ops.dif3d.paste_picture()
+    image = settings.image
+    pasted = {"name": image.name, "size": list(image.size), "packed": image.packed_file is not None}
+    unchanged = kinds == [area.ui_type for area in view()["window"].screen.areas]
+    say("pasted", filepath=settings.filepath, empty=empty, **pasted, source=settings.source, unchanged=unchanged)
+    settings.source = "file"
+    for menu in ("DIF3D_MT_generate", "DIF3D_MT_result"):
+        with bpy.context.temp_override(**view()):
+            bpy.ops.wm.call_menu(name=menu)
+        yield 0.5
+    bpy.ops.preferences.addon_show(module=NAME)
+    yield 1
+    with bpy.context.temp_override(window=bpy.context.window_manager.windows[-1]):
+        bpy.ops.wm.window_close()
+    yield 0.5
     module("preferences").get().python_source = "existing"
     module("preferences").get().python = SETTINGS["python"]
     while module("handlers").inspection.running:
         yield 0.1
-    say("picture", filepath=bpy.context.scene.dif3d.filepath, inspection=module("handlers").inspection.error)
+    say("inspection", error=module("handlers").inspection.error)
     yield 2
 
     # what drawing the panel costs on this machine, without a job
