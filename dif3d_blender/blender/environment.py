@@ -121,8 +121,7 @@ def create_environment(
             missing = check_interpreter(python_in(folder), requirements)
             if needed := [name for name in missing if name not in OPTIONAL]:
                 raise DIF3DError(f"Installed, but still missing: {', '.join(needed)}. Remove the engine and try again.")
-            stamp = {"requirements": _digest(requirements, extra), "torch": build, "bytes": size_on_disk(folder)}
-            stamp["missing"] = missing
+            stamp = {"requirements": _digest(requirements, extra), "bytes": size_on_disk(folder), "missing": missing}
             temporary = folder / (STAMP + ".tmp")
             temporary.write_text(json.dumps(stamp), encoding="utf-8")
             temporary.replace(folder / STAMP)
@@ -548,8 +547,10 @@ def _digest(requirements: str | Path, extra: Sequence[str]) -> str:
 
 
 def read_stamp(folder: str | Path) -> dict:
-    """What was installed there: digest of the requirements, torch's build, bytes on disk, and what is missing of
-    `OPTIONAL`. Empty where nothing was installed."""
+    """What was installed there: digest of the requirements, bytes on disk, and what is missing of `OPTIONAL`.
+
+    Empty where nothing was installed.
+    """
     try:
         return json.loads((Path(folder) / STAMP).read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -83,6 +83,7 @@ REMBG = Model(
         ),
     ),
 )
+DEPTH = "vinvino02/glpn-nyu"  # not among them: we know no digest to hold a download against
 MODELS = {model.key: model for model in (TRIPOSR, REMBG)}
 
 

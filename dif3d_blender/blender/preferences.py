@@ -188,7 +188,7 @@ def _draw_installation(box) -> None:
         draw_text(box, installation.error, "ERROR")
     if environment.is_ready(folder, paths.requirements_path()):
         stamp = environment.read_stamp(folder)
-        box.label(text=f"Installed: {stamp['bytes'] / 1e9:.1f} GB, torch for {stamp['torch']}", icon="CHECKMARK")
+        box.label(text=f"Installed: {stamp['bytes'] / 1e9:.1f} GB", icon="CHECKMARK")
         box.label(text=str(folder), icon="FILE_FOLDER")
         _draw_missing(box, stamp.get("missing", []))
         box.operator("dif3d.remove_engine", icon="TRASH")
@@ -214,12 +214,18 @@ def _draw_models(box) -> None:
     row.label(text=f"Embedded: comes with the extension, {size / 1e6:.0f} MB", icon="CHECKMARK")
     download, folder = handlers.download, paths.models_folder()
     for model in models.MODELS.values():
-        row = box.row()
         here = model.is_in(folder)
-        about = f"{model.label}: {model.source}, {model.license}, {model.size / 1e6:.0f} MB"
-        row.label(text=about, icon="CHECKMARK" if here else "BLANK1")
+        row = box.split(factor=0.75)
+        about = row.column(align=True)
+        about.scale_y = 0.8
+        about.label(text=f"{model.label}: {model.size / 1e6:,.0f} MB", icon="CHECKMARK" if here else "BLANK1")
+        about.label(text=f"from {model.source} ({model.license})", icon="BLANK1")
         name = "dif3d.remove_model" if here else "dif3d.download_model"
         row.operator(name, text="Remove" if here else "Download").model = model.key
+    depth = (
+        f"Depth (GLPN): the engine itself takes {models.DEPTH} from Hugging Face's cache of this machine, or fetches it"
+    )
+    draw_text(box, f"{depth} where that is allowed below. Without it, the model's own depth is used.", "BLANK1")
     if download.running:
         box.progress(factor=download.fraction, text=download.stage)
         box.operator("dif3d.cancel_download", icon="CANCEL")

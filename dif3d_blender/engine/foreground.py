@@ -295,7 +295,10 @@ def _rembg_alpha(picture: Image.Image, allow_network: bool) -> np.ndarray:
     """
     model = _rembg_model()
     if not model.is_file() and not allow_network:
-        raise _RembgUnavailable(f"rembg's model is not on this machine: allow downloads, or put u2net.onnx at {model}.")
+        raise _RembgUnavailable(
+            "rembg's model is not on this machine: fetch it (in Blender: in the preferences of DIF3D), allow "
+            f"downloads, or put u2net.onnx at {model}."
+        )
     try:
         rembg, session = _rembg_session(str(model), allow_network)
         with contextlib.redirect_stdout(sys.stderr):
