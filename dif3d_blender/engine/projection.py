@@ -13,8 +13,8 @@ from .isosurface import Surface
 from .srgb import linear_to_srgb, srgb_to_linear
 from .triangles import nearest_depths
 
-_GRAZING, _FACING = 0.05, 0.25  # cosine to the line of sight up to which a pixel is not trusted, and from which it is
-_BUFFER_SIZE = 1024  # pixels a side of the z-buffer at most
+_GRAZING, _FACING = 0.0, 0.2  # cosine to the line of sight up to which a pixel is not trusted, and from which it is
+_BUFFER_SIZE = 1024  # pixels a side of the z-buffer
 _SLACK = 0.012  # of depth: a texel this far behind the nearest surface is still seen
 _RIM = 0.75  # coverage below which a pixel may hold background
 _RIM_SHARE = 1 / 256  # of the picture's side: pixels so near the outline are mixed; the next ones are taken instead
@@ -47,15 +47,13 @@ def project(photo: Photo, surface: Surface, points: np.ndarray, normals: np.ndar
         Colours [N, 3], sRGB, and how far each is to be trusted [N]: 0 where the picture does not show the point.
     """
     size = len(photo.picture)
-    buffer_size = min(size, _BUFFER_SIZE)
     corners, depths = _see(photo.camera, surface.vertices)
-    buffer = nearest_depths((corners * buffer_size)[surface.faces], depths[surface.faces], buffer_size)
-    nearest = ndimage.minimum_filter(buffer, 3)  # nothing may spill over an edge onto what lies behind it
+    nearest = nearest_depths((corners * _BUFFER_SIZE)[surface.faces], depths[surface.faces], _BUFFER_SIZE)
     spots, depths = _see(photo.camera, points)
     inside = (spots >= 0).all(axis=1) & (spots < 1).all(axis=1)
     spots = spots.clip(0, 1 - 1e-6)
-    column, row = (spots * buffer_size).astype(np.int64).T
-    seen = inside & (depths <= nearest[row, column] + _SLACK + 3 * _pixel(photo.camera, buffer_size))
+    column, row = (spots * _BUFFER_SIZE).astype(np.int64).T
+    seen = inside & (depths <= nearest[row, column] + _SLACK + 3 * _pixel(photo.camera, _BUFFER_SIZE))
 
     position = photo.camera.camera_to_world[:3, 3].numpy()
     sight = position - points
