@@ -117,7 +117,8 @@ class DIF3D_AP_preferences(bpy.types.AddonPreferences):
     )
     output: StringProperty(
         name="Results",
-        description="Folder for results, each in a folder of its own. Empty: Blender's folder for this extension",
+        description="Folder for results, each in a folder of its own. Empty: Blender's folder for this extension, "
+        "which Blender deletes with it when it is uninstalled",
         subtype="DIR_PATH",
     )
     fetch_models: BoolProperty(

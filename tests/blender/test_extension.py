@@ -9,24 +9,27 @@ import time
 import pytest
 from blenders import HERE, VERSIONS, alive, finish, install, real_blender
 
+SCRIPTS = ("headless.py", "tomorrow.py")  # each in a Blender of its own; the first one uninstalls the extension
+
 
 def test_the_extension_in_pip_bpy(archive, settings, tmp_path):
     pytest.importorskip("bpy")
-    environment = os.environ | {
-        "BLENDER_USER_RESOURCES": str(tmp_path / "user"),
-        "DIF3D_TEST": json.dumps(settings | {"archive": str(archive)}),
-    }
-    command = [sys.executable, str(HERE / "in_blender" / "headless.py")]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
-    assert done.returncode == 0 and "ALL CHECKS PASSED" in done.stdout, (done.stdout + done.stderr)[-3000:]
+    told = settings | {"archive": str(archive), "blend": str(tmp_path / "kept.blend")}
+    environment = os.environ | {"BLENDER_USER_RESOURCES": str(tmp_path / "user"), "DIF3D_TEST": json.dumps(told)}
+    for script in SCRIPTS:
+        command = [sys.executable, str(HERE / "in_blender" / script)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300, check=False)
+        assert done.returncode == 0 and "ALL CHECKS PASSED" in done.stdout, (done.stdout + done.stderr)[-3000:]
 
 
 @pytest.mark.parametrize("version", VERSIONS)
 def test_the_extension_in_a_real_blender(version, archive, settings, tmp_path):
     assert "Success" in finish(real_blender(version, ["--command", "extension", "validate", archive], tmp_path))
-    install(version, archive, tmp_path)
-    script = ["-b", "--python-exit-code", "1", "--python", HERE / "in_blender" / "headless.py"]
-    assert "ALL CHECKS PASSED" in finish(real_blender(version, script, tmp_path, settings))
+    told = settings | {"blend": str(tmp_path / "kept.blend")}
+    for script in SCRIPTS:
+        install(version, archive, tmp_path)
+        command = ["-b", "--python-exit-code", "1", "--python", HERE / "in_blender" / script]
+        assert "ALL CHECKS PASSED" in finish(real_blender(version, command, tmp_path, told))
 
 
 @pytest.mark.parametrize("version", VERSIONS)

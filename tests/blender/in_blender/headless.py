@@ -1,7 +1,8 @@
 """Runs inside a Blender without a window that has the extension: uses it as a script would, and looks at what it made.
 
 Settings come as JSON in DIF3D_TEST: `archive` (installed first where given), `python` (has the engine's packages),
-`model` (a folder, or "embedded"), `picture`. A failed check raises, and with it the process fails.
+`model` (a folder, or "embedded"), `picture`, `blend` (a file to save, which tomorrow.py opens). A failed check raises,
+and with it the process fails.
 """
 
 import json
@@ -61,7 +62,28 @@ def check_that_everything_explains_itself():
     assert shown > 50, shown
 
 
+def check_that_disabled_buttons_say_why():
+    """What Blender says of an operator that cannot be used ends with the words that the button's tooltip shows."""
+    said = {}
+    for name in dir(bpy.ops.dif3d):
+        operator = getattr(bpy.ops.dif3d, name)
+        if not operator.poll():
+            try:
+                operator()
+            except RuntimeError as error:
+                said[name] = str(error).partition("poll()")[2].strip()
+    assert all(len(words) > 15 and "context is incorrect" not in words for words in said.values()), said
+    return said
+
+
+def check_menus():
+    for menu in (bpy.types.VIEW3D_MT_add, bpy.types.VIEW3D_MT_object):  # where Blender's search finds operators
+        assert any(draw.__module__ == f"{NAME}.blender.menus" for draw in menu._dyn_ui_initialize()), menu
+
+
 def check_bad_input():
+    said = check_that_disabled_buttons_say_why()
+    assert said.keys() >= {"generate", "remesh", "frames", "bake", "cancel", "free_memory", "remove_engine"}, said
     fails("engine is not installed", bpy.ops.dif3d.generate, filepath=SETTINGS["picture"])
     preferences().python_source = "existing"
     fails("Choose the Python", bpy.ops.dif3d.generate, filepath=SETTINGS["picture"])
@@ -85,7 +107,7 @@ def check_bad_input():
         fails("Online Access", bpy.ops.dif3d.install_engine)
         fails("Online Access", bpy.ops.dif3d.download_model, model="triposr")
     (Path(bpy.app.tempdir) / "broken.png").write_bytes(b"no picture")
-    fails("", bpy.ops.dif3d.generate, filepath=str(Path(bpy.app.tempdir) / "broken.png"))
+    fails("broken.png is not a picture", bpy.ops.dif3d.generate, filepath=str(Path(bpy.app.tempdir) / "broken.png"))
     results = Path(bpy.utils.extension_path_user(NAME), "results")
     assert not any(results.iterdir()), "a failed job must leave no folder"
 
@@ -112,8 +134,8 @@ def check_remesh(obj):
     before = len(obj.data.vertices)
     bpy.context.view_layer.objects.active = obj
     (Path(obj["dif3d_output"]) / "arrays" / "triplane.npy").unlink()  # the .blend has it too
-    bpy.ops.wm.save_as_mainfile(filepath=str(Path(bpy.app.tempdir) / "kept.blend"))
-    bpy.ops.wm.open_mainfile(filepath=str(Path(bpy.app.tempdir) / "kept.blend"))
+    bpy.ops.wm.save_as_mainfile(filepath=SETTINGS["blend"])
+    bpy.ops.wm.open_mainfile(filepath=SETTINGS["blend"])
     obj = bpy.context.object
     assert bpy.ops.dif3d.remesh(resolution=32) == {"FINISHED"}
     assert 0 < len(obj.data.vertices) < before
@@ -175,6 +197,7 @@ def check_disable_enable_uninstall():
 
 set_up()
 check_that_everything_explains_itself()
+check_menus()
 check_bad_input()
 check_remesh(check_generate())
 check_image_of_the_file()
