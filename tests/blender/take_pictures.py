@@ -17,7 +17,7 @@ import build_extension  # noqa: E402
 from blenders import HERE, install, real_blender  # noqa: E402
 from test_window import screen  # noqa: E402
 
-WIDTH, HEIGHT = 1280, 800
+WIDTH, HEIGHT = 1280, 900
 
 
 def take(version: str, picture: Path, target: Path) -> None:
