@@ -7,8 +7,6 @@ readers expect: GLB and OBJ Y up facing +Z, PLY and STL Z up facing −Y (docs/a
 from __future__ import annotations
 
 import io
-import json
-import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,14 +16,14 @@ from PIL import Image
 
 from .errors import DIF3DError
 from .files import atomic_path
-from .srgb import srgb_to_linear
+from .glb import GlbWriter
 
 MESH_FORMATS = ("glb", "obj", "ply", "stl")
 
 # Rows give the output axes in the field's axes; both are rotations, so faces keep their winding.
-_Y_UP = np.array([[0, 1, 0], [0, 0, 1], [1, 0, 0]], dtype=np.float64)  # (y, z, x)
+Y_UP = np.array([[0, 1, 0], [0, 0, 1], [1, 0, 0]], dtype=np.float64)  # (y, z, x)
 _Z_UP = np.array([[0, 1, 0], [-1, 0, 0], [0, 0, 1]], dtype=np.float64)  # (y, −x, z)
-_FRAMES = {"glb": _Y_UP, "obj": _Y_UP, "ply": _Z_UP, "stl": _Z_UP}
+_FRAMES = {"glb": Y_UP, "obj": Y_UP, "ply": _Z_UP, "stl": _Z_UP}
 
 
 def save_array(path: Path | str, array: np.ndarray) -> None:
@@ -82,7 +80,7 @@ def to_export_frame(vertices: np.ndarray, file_format: str, size: float = 1.0) -
     The object is `size` metres tall (its longest side, where it has no height at all) and stands on the floor.
     """
     turned = np.asarray(vertices, dtype=np.float64) @ _FRAMES[file_format].T
-    up = 1 if _FRAMES[file_format] is _Y_UP else 2
+    up = 1 if _FRAMES[file_format] is Y_UP else 2
     low, high = turned.min(axis=0), turned.max(axis=0)
     extent = high[up] - low[up] or (high - low).max() or 1.0
     turned[:, up] -= low[up]
@@ -250,68 +248,28 @@ def glb_bytes(
         normals: [n, 3] unit vectors.
         textured: UVs [n, 2], (0, 0) at the upper left; tangents [n, 4]; base colour and normal map as PNG.
     """
-    array_buffer, element_buffer = 34962, 34963  # the constants of section 5.11 of the glTF 2.0 specification
-    f32, u16, u32 = 5126, 5123, 5125
-    views, accessors, chunks = [], [], []
-
-    def add(array: np.ndarray, component: int, kind: str, target: int, **more) -> int:
-        views.append({"buffer": 0, "byteOffset": sum(map(len, chunks)), "byteLength": array.nbytes, "target": target})
-        chunks.append(array.tobytes() + b"\0" * (-array.nbytes % 4))
-        count = array.size if kind == "SCALAR" else len(array)
-        accessors.append(
-            {"bufferView": len(views) - 1, "componentType": component, "count": count, "type": kind, **more}
-        )
-        return len(accessors) - 1
-
-    positions = np.ascontiguousarray(positions, dtype="<f4")
-    bounds = {"min": positions.min(axis=0).tolist(), "max": positions.max(axis=0).tolist()}
-    attributes = {"POSITION": add(positions, f32, "VEC3", array_buffer, **bounds)}
+    glb = GlbWriter()
+    attributes = {"POSITION": glb.add_positions(positions)}
     if normals is not None:
-        attributes["NORMAL"] = add(_unit(normals), f32, "VEC3", array_buffer)
+        attributes["NORMAL"] = glb.add(_unit(normals), "VEC3")
     if colors is not None:
-        linear = np.ones((len(positions), 4))  # four components: every vertex must start at a multiple of four bytes
-        linear[:, :3] = srgb_to_linear(np.clip(colors, 0.0, 1.0))
-        attributes["COLOR_0"] = add(
-            np.round(linear * 65535.0).astype("<u2"), u16, "VEC4", array_buffer, normalized=True
-        )
+        attributes["COLOR_0"] = glb.add_colors(colors)
     material = {"name": "DIF3D", "pbrMetallicRoughness": {"metallicFactor": 0.0, "roughnessFactor": 0.8}}
     maps = {}
     if textured is not None:
         uv, tangents, *pictures = textured
-        attributes["TEXCOORD_0"] = add(np.ascontiguousarray(uv, dtype="<f4"), f32, "VEC2", array_buffer)
-        attributes["TANGENT"] = add(np.ascontiguousarray(tangents, dtype="<f4"), f32, "VEC4", array_buffer)
+        attributes["TEXCOORD_0"] = glb.add(uv, "VEC2")
+        attributes["TANGENT"] = glb.add(tangents, "VEC4")
         material["pbrMetallicRoughness"]["baseColorTexture"] = {"index": 0}
         material["normalTexture"] = {"index": 1}
-        maps = {"images": [], "samplers": [{"wrapS": 33071, "wrapT": 33071}]}  # no wrapping round
+        maps["images"] = [
+            {"bufferView": glb.add_bytes(content), "mimeType": "image/png", "name": name}
+            for name, content in zip(("base_color", "normal"), pictures, strict=True)
+        ]
+        maps["samplers"] = [{"wrapS": 33071, "wrapT": 33071}]  # no wrapping round
         maps["textures"] = [{"source": number, "sampler": 0} for number in range(len(pictures))]
-    indices = add(np.ascontiguousarray(faces, dtype="<u4"), u32, "SCALAR", element_buffer)
-    if textured is not None:
-        for name, content in zip(("base_color", "normal"), pictures, strict=True):
-            maps["images"].append({"bufferView": len(views), "mimeType": "image/png", "name": name})
-            views.append({"buffer": 0, "byteOffset": sum(map(len, chunks)), "byteLength": len(content)})
-            chunks.append(content + b"\0" * (-len(content) % 4))
-    tree = {
-        "asset": {"version": "2.0", "generator": "DIF3D for Blender"},
-        "scene": 0,
-        "scenes": [{"nodes": [0]}],
-        "nodes": [{"mesh": 0, "name": "DIF3D"}],
-        "meshes": [{"name": "DIF3D", "primitives": [{"attributes": attributes, "indices": indices, "material": 0}]}],
-        "materials": [material],
-        **maps,
-        "accessors": accessors,
-        "bufferViews": views,
-        "buffers": [{"byteLength": sum(map(len, chunks))}],
-    }
-    return _glb_container(tree, b"".join(chunks))
-
-
-def _glb_container(tree: dict, binary: bytes) -> bytes:
-    """Return the GLB file of a glTF tree and its one buffer (section 4.4 of the glTF 2.0 specification)."""
-    text = json.dumps(tree, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 4)
-    total = 12 + 8 + len(text) + 8 + len(binary)
-    header = struct.pack("<4sII", b"glTF", 2, total)
-    return header + struct.pack("<I4s", len(text), b"JSON") + text + struct.pack("<I4s", len(binary), b"BIN\0") + binary
+    indices = glb.add(faces, "SCALAR", "<u4")
+    return glb.bytes({"attributes": attributes, "indices": indices, "material": 0}, materials=[material], **maps)
 
 
 def _unit(vectors: np.ndarray) -> np.ndarray:

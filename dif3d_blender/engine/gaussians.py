@@ -3,15 +3,11 @@
 Every Gaussian lies on the surface that the mesh has too, so there is no second layer where the picture's part and the
 field's meet: it is one even covering of one surface, and each Gaussian knows which of the two it is from. They are
 discs, flat along the normal, as wide as the gaps to their neighbours.
-
-Gaussians and the layout of their files: Kerbl et al., "3D Gaussian Splatting for Real-Time Radiance Field Rendering",
-2023.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -20,16 +16,13 @@ from scipy.spatial.transform import Rotation
 
 from .depth import field_depth, resize_picture
 from .errors import DIF3DError
-from .export import save_array
 from .field import Field
-from .files import atomic_path
 from .isosurface import Surface
 from .occupancy import Occupancy
 from .pointcloud import back_project
 from .projection import Photo, matched_exposure, project
 
 COUNT = 50_000  # Gaussians wanted: fine enough for an object that fills a screen
-SH_DC = 0.28209479177387814  # the constant spherical harmonic, 1 / (2·√π)
 
 _FACING = 0.35  # cosine between the normal and the way to the camera; on flatter surfaces pixels lie too far apart
 _APART = 0.72  # of the spacing: no two Gaussians are nearer; random ones then come to about one a square of the spacing
@@ -38,14 +31,6 @@ _NEIGHBOURS = 8
 _WIDTH = 0.58  # standard deviation over the spread of the neighbours: half the spacing of a square lattice
 _FLATNESS = 0.15  # standard deviation along the normal over the smaller one across
 _SURE, _UNSURE = 0.99, 0.6  # opacity of what the picture shows, and the least opacity of what the field only guesses
-
-# Rows give the axes of a splat file in the field's axes: x right, y down, z away from the viewer, as 3DGS trains them
-# (COLMAP's cameras), so that viewers show the object upright with its front toward them.
-_SPLAT_FRAME = np.array([[0, 1, 0], [0, 0, -1], [-1, 0, 0]], dtype=np.float64)
-_PLY_FIELDS = (
-    *("x", "y", "z", "nx", "ny", "nz", "f_dc_0", "f_dc_1", "f_dc_2", "opacity"),
-    *("scale_0", "scale_1", "scale_2", "rot_0", "rot_1", "rot_2", "rot_3"),
-)
 
 
 @dataclass(frozen=True)
@@ -74,7 +59,7 @@ class GaussianCloud:
     @property
     def normals(self) -> np.ndarray:
         """The Gaussians' last axes: unit normals of the surface [n, 3]."""
-        return _rotations(self.rotation).as_matrix()[:, :, 2].astype(np.float32)
+        return rotations(self.rotation).as_matrix()[:, :, 2].astype(np.float32)
 
 
 def cover_surface(
@@ -233,55 +218,6 @@ def _discs(points: np.ndarray, normals: np.ndarray, spacing: float) -> tuple[np.
     return scale.astype(np.float32), Rotation.from_matrix(frame).as_quat()[:, [3, 0, 1, 2]].astype(np.float32)
 
 
-def _rotations(quaternions: np.ndarray) -> Rotation:
-    """Quaternions [n, 4], w first."""
+def rotations(quaternions: np.ndarray) -> Rotation:
+    """Quaternions [n, 4], w first, as rotations."""
     return Rotation.from_quat(np.asarray(quaternions, dtype=np.float64)[:, [1, 2, 3, 0]])
-
-
-# ------------------------------------------------------------------------------------------------------------- files
-
-
-def save_gaussians(folder: Path | str, cloud: GaussianCloud) -> dict[str, Path]:
-    """Write `gaussians_position.npy` … `gaussians_observed.npy` for Blender; return the paths by those names."""
-    paths = {}
-    for key in ("position", "scale", "rotation", "opacity", "color", "observed"):
-        paths[f"gaussians_{key}"] = Path(folder) / f"gaussians_{key}.npy"
-        save_array(paths[f"gaussians_{key}"], getattr(cloud, key))
-    return paths
-
-
-def write_ply(path: Path | str, cloud: GaussianCloud, height: tuple[float, float], size: float = 1.0) -> None:
-    """Write a cloud as 3DGS writes its results, which splat viewers and converters read.
-
-    Binary little-endian PLY; the logarithm of the standard deviations, the logit of the opacity, colours as the
-    constant spherical harmonic, quaternions w first. Axes: x right, y down, z away from the viewer, in metres.
-
-    Args:
-        path: the final name.
-        cloud: at least one Gaussian.
-        height: the mesh's lowest and highest z in the field frame.
-        size: what that height becomes, in metres; the lowest point comes to y = 0.
-
-    Raises:
-        DIF3DError: the cloud is empty or not finite, or the folder can't be written.
-    """
-    low, high = height
-    to_metres = size / ((high - low) or 1.0)
-    turn = Rotation.from_matrix(_SPLAT_FRAME)
-    opacity = np.clip(cloud.opacity.astype(np.float64), 1e-4, 1 - 1e-4)
-    position = (cloud.position.astype(np.float64) - [0, 0, low]) * to_metres
-    columns = [
-        position @ _SPLAT_FRAME.T,
-        cloud.normals @ _SPLAT_FRAME.T,
-        (cloud.color.astype(np.float64) - 0.5) / SH_DC,
-        np.log(opacity / (1 - opacity))[:, None],
-        np.log(cloud.scale.astype(np.float64).clip(1e-12) * to_metres),
-        (turn * _rotations(cloud.rotation)).as_quat()[:, [3, 0, 1, 2]],
-    ]
-    rows = np.concatenate(columns, axis=1).astype("<f4")
-    if not len(rows) or not np.isfinite(rows).all():
-        raise DIF3DError(f"The Gaussian cloud is empty or has numbers that are not finite: {path} was not written.")
-    header = ["ply", "format binary_little_endian 1.0", f"element vertex {len(rows)}"]
-    header += [f"property float {name}" for name in _PLY_FIELDS] + ["end_header\n"]
-    with atomic_path(path) as temporary:
-        temporary.write_bytes("\n".join(header).encode() + rows.tobytes())

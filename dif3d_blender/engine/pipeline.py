@@ -41,7 +41,7 @@ from .files import atomic_path
 from .foreground import cut_out, frame_subject, open_picture
 from .fusion import fuse
 from .gaussian import Gaussian
-from .gaussians import cover_surface, save_gaussians, write_ply
+from .gaussians import cover_surface
 from .isosurface import Surface, extract_surface
 from .memory import peak_bytes
 from .occupancy import Occupancy
@@ -49,6 +49,7 @@ from .projection import Photo, matched_exposure, project
 from .registration import Registration, register
 from .rendering import render_views
 from .silhouette import is_outline, shrink_mask, silhouette_correction
+from .splats import save_gaussians, write_ply, write_splat_glb
 from .texture import texture_mesh
 from .tsr import TSR
 from .unwrap import UnwrapError
@@ -273,8 +274,10 @@ def _write_gaussians(
     cloud = cover_surface(field, surface, view, job.threshold, occupancy)
     files.update({name: str(path) for name, path in save_gaussians(output / "arrays", cloud).items()})
     files["gaussians"] = str(output / "3dfiles" / "gaussians.ply")
-    heights = surface.vertices[:, 2]
-    write_ply(files["gaussians"], cloud, (float(heights.min()), float(heights.max())), job.size)
+    files["gaussians_glb"] = str(output / "3dfiles" / "gaussians.glb")
+    height = float(surface.vertices[:, 2].min()), float(surface.vertices[:, 2].max())
+    write_ply(files["gaussians"], cloud, height, job.size)
+    write_splat_glb(files["gaussians_glb"], cloud, height, job.size)
     facts["gaussians"] = {"count": len(cloud), "observed": int(cloud.observed.sum())}
     if view is None:
         facts["substitutions"].append(

@@ -1,38 +1,19 @@
-"""Gaussian clouds: an even cover of the surface, the picture's colours where it sees, files that read back."""
+"""Gaussian clouds: an even cover of the surface, the picture's colours where it sees."""
 
 import numpy as np
 import pytest
 import torch
 from fields import ball, plate, shape_field
 from scipy.spatial import cKDTree
-from scipy.spatial.transform import Rotation
 
 from dif3d_blender.engine.errors import DIF3DError
-from dif3d_blender.engine.gaussians import (
-    SH_DC,
-    GaussianCloud,
-    cover_surface,
-    save_gaussians,
-    spread_out,
-    write_ply,
-)
+from dif3d_blender.engine.gaussians import cover_surface, spread_out
 from dif3d_blender.engine.isosurface import Surface, extract_surface
 from dif3d_blender.engine.projection import Photo
 from dif3d_blender.engine.registration import framed_camera
 
 CAMERA = framed_camera(0.0)
 COUNT = 6000
-
-
-def read_ply(path):
-    """Read a binary PLY of floats back: {name: column}."""
-    raw = path.read_bytes()
-    head, body = raw.split(b"end_header\n", 1)
-    lines = head.decode().splitlines()
-    assert lines[:2] == ["ply", "format binary_little_endian 1.0"]
-    count = int(next(line for line in lines if line.startswith("element vertex")).split()[-1])
-    names = [line.split()[-1] for line in lines if line.startswith("property float")]
-    return dict(zip(names, np.frombuffer(body, "<f4").reshape(count, len(names)).T, strict=True))
 
 
 def _view(color=(1.0, 0.0, 0.0), size=256):
@@ -147,52 +128,3 @@ def test_spread_out_is_dart_throwing_one_by_one(first):
         if all(np.linalg.norm(points[i] - points[j]) > 0.1 for j in kept):
             kept.append(i)
     assert np.array_equal(spread_out(points, 0.1, first), kept)
-
-
-def test_ply_reads_back(tmp_path, covered):
-    _, cloud = covered
-    write_ply(tmp_path / "cloud.ply", cloud, (-0.5, 0.5), size=2.0)
-    read = read_ply(tmp_path / "cloud.ply")
-    names = "x y z nx ny nz f_dc_0 f_dc_1 f_dc_2 opacity scale_0 scale_1 scale_2 rot_0 rot_1 rot_2 rot_3"
-    assert " ".join(read) == names
-    x, y, z = cloud.position.T
-    position = np.stack([read["x"], read["y"], read["z"]], axis=1)
-    assert np.allclose(position, np.stack([2 * y, -2 * (z + 0.5), -2 * x], axis=1), atol=1e-5)
-    assert np.allclose(1 / (1 + np.exp(-read["opacity"])), cloud.opacity, atol=1e-5)
-    color = np.stack([read[f"f_dc_{i}"] for i in range(3)], axis=1) * SH_DC + 0.5
-    assert np.allclose(color, cloud.color, atol=1e-5)
-    scale = np.exp(np.stack([read[f"scale_{i}"] for i in range(3)], axis=1))
-    assert np.allclose(scale, 2 * cloud.scale, rtol=1e-4)
-
-
-def test_ply_turns_the_shape_with_the_points(tmp_path, covered):
-    """The covariance, computed in the file's frame, is the cloud's own, turned."""
-    _, cloud = covered
-    write_ply(tmp_path / "cloud.ply", cloud, (-0.5, 0.5))
-    read = read_ply(tmp_path / "cloud.ply")
-    turn = np.array([[0, 1, 0], [0, 0, -1], [-1, 0, 0]])
-
-    def covariance(quaternion, scale):
-        axes = Rotation.from_quat(quaternion[:, [1, 2, 3, 0]]).as_matrix() * scale[:, None]
-        return axes @ axes.transpose(0, 2, 1)
-
-    rotation = np.stack([read[f"rot_{i}"] for i in range(4)], axis=1)
-    scale = np.exp(np.stack([read[f"scale_{i}"] for i in range(3)], axis=1))
-    expected = turn @ covariance(cloud.rotation, cloud.scale) @ turn.T
-    assert np.allclose(covariance(rotation, scale), expected, atol=1e-3 * expected.max())
-
-
-def test_ply_refuses_what_is_not_finite(tmp_path, covered):
-    _, cloud = covered
-    broken = GaussianCloud(**{**cloud.__dict__, "position": np.full_like(cloud.position, np.nan)})
-    with pytest.raises(DIF3DError, match="not finite"):
-        write_ply(tmp_path / "cloud.ply", broken, (-0.5, 0.5))
-    assert not list(tmp_path.iterdir())
-
-
-def test_arrays_for_blender(tmp_path, covered):
-    _, cloud = covered
-    paths = save_gaussians(tmp_path, cloud)
-    assert sorted(paths) == sorted(f"gaussians_{key}" for key in cloud.__dict__)
-    for name, path in paths.items():
-        assert np.array_equal(np.load(path), getattr(cloud, name.removeprefix("gaussians_")))
