@@ -41,7 +41,7 @@ def atomic_path(final: Path | str) -> Iterator[Path]:
         yield temporary
         temporary.replace(final)
     except OSError as error:
-        reason = _CANNOT_WRITE.get(error.errno)
+        reason = _CANNOT_WRITE.get(errno.ENOSPC if _is_short_write(error) else error.errno)
         elsewhere = error.filename is not None and not str(temporary).startswith(str(error.filename))
         if reason is None or elsewhere:
             raise
@@ -52,3 +52,8 @@ def atomic_path(final: Path | str) -> Iterator[Path]:
     finally:
         with contextlib.suppress(OSError):  # it was moved away, or never written
             temporary.unlink()
+
+
+def _is_short_write(error: OSError) -> bool:
+    """Whether numpy raised `error` because less was written than it had; it does not say why."""
+    return error.errno is None and "requested and" in str(error)

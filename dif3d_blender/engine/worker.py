@@ -7,6 +7,7 @@ closes, so that a parent that is gone leaves nothing behind, even in the middle 
 from __future__ import annotations
 
 import contextlib
+import errno
 import importlib.util
 import os
 import queue
@@ -108,6 +109,9 @@ def _failure(failure_type, job, stage: str, error: Exception):
     trace = "".join(traceback.format_exception(error))
     if isinstance(error, DIF3DError):
         return failure_type(job.id, stage, str(error))
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        where = f" of {error.filename}" if error.filename else ""
+        return failure_type(job.id, stage, f"The disk{where} is full. Make room, and try again.", trace)
     if isinstance(error, MemoryError) or "out of memory" in str(error).lower() or "can't allocate" in str(error):
         advice = "Choose a lower resolution or a smaller chunk size, or close other programs."
         return failure_type(job.id, stage, f"There was not enough memory. {advice}", trace)

@@ -3,6 +3,7 @@
 import errno
 import json
 import struct
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -137,6 +138,15 @@ def test_atomic_path_names_the_folder_that_cannot_be_written(tmp_path):
     expected = pytest.raises(DIF3DError, match="there is a folder of that name")
     with expected, export.atomic_path(tmp_path / "folder.obj") as temporary:
         temporary.write_text("x")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full: only Linux has it")
+def test_an_array_that_does_not_fit_on_the_disk(tmp_path):
+    """numpy's own error does not say that the disk is full."""
+    with pytest.raises(DIF3DError, match="the disk is full"), export.atomic_path(tmp_path / "a.npy") as temporary:
+        temporary.symlink_to("/dev/full")
+        np.save(temporary, np.zeros(100_000))
+    assert not list(tmp_path.iterdir())
 
 
 def test_other_errors_are_not_mistaken_for_a_full_disk(tmp_path):

@@ -1,5 +1,6 @@
 """The engine as the process that it is: lines in, lines out, and gone when its parent is."""
 
+import errno
 import subprocess
 import sys
 import time
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from dif3d_blender.blender.engine_process import EngineProcess
+from dif3d_blender.engine import worker as engine_worker
 from dif3d_blender.messages import Failure, Job, Progress, Result, from_line, to_line
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -135,3 +137,17 @@ def test_a_gpu_that_is_gone_is_said_and_the_next_job_gets_a_fresh_engine(tmp_pat
         assert "GPU stopped answering (CUDA error: unspecified launch failure)" in failure.message
         assert "set the device to CPU" in failure.message and "Traceback" in failure.traceback
     assert len(set(pids.read_text().split())) == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "/tmp/x"), "The disk of /tmp/x is full. Make room"),
+        (MemoryError(), "not enough memory"),
+        (ModuleNotFoundError("No module named 'einops'"), "Install the engine again"),
+        (ZeroDivisionError("division by zero"), "The log says more"),
+    ],
+)
+def test_errors_in_words(error, words):
+    failure = engine_worker._failure(Failure, Job("picture", "output", "7"), "Writing the mesh", error)
+    assert words in failure.message and type(error).__name__ in failure.traceback and failure.job == "7"
