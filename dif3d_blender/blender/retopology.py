@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bpy
 from bpy.props import EnumProperty, IntProperty
-from mathutils import Vector
+from mathutils import Matrix, Vector
 
 from ..engine.errors import DIF3DError
 from .baking import unwrap
@@ -14,6 +14,7 @@ from .restoring import kept, selected
 
 REACH = 0.03  # of the source's size: how far from the target's surface the source's may lie
 MARGIN = 16  # texels by which colours are drawn out over the borders of UV islands
+_ENLARGED = 1024.0  # times, for QuadriFlow, which takes no edge under a tenth of a millimetre; a power of two is exact
 _BAKE = [
     "use_selected_to_active",
     "use_cage",
@@ -115,12 +116,15 @@ def retopologize(obj: bpy.types.Object, method: str, face_limit: int, size: int)
         collection.objects.link(lean)
     notes = []
     try:
-        if method == "QUAD" and not _quads(lean, face_limit):
-            notes.append("QuadriFlow needs a closed mesh without folds: voxels were used.")
-            method = "VOXEL"
-        if method == "VOXEL":
+        quads = method == "QUAD" and _quads(lean, face_limit)
+        if method != "DECIMATE" and not quads:
             _voxels(lean, face_limit)
-        if method != "QUAD":
+        if method == "QUAD" and not quads:
+            notes.append("QuadriFlow needs a closed mesh without folds: it was rebuilt from voxels first.")
+            quads = _quads(lean, face_limit)
+            if not quads:
+                notes.append("QuadriFlow could not take that either: it was decimated to triangles.")
+        if not quads:
             _decimate(lean, face_limit)
         if not lean.data.polygons:
             raise DIF3DError(f"Nothing was left of {obj.name}. Choose another method or a higher face limit.")
@@ -153,12 +157,17 @@ def _plain_copy(obj: bpy.types.Object) -> bpy.types.Mesh:
 
 
 def _quads(obj: bpy.types.Object, faces: int) -> bool:
+    """Rebuild the mesh from about that many quads; False, and the mesh as it was, where QuadriFlow does not take it."""
+    before = len(obj.data.vertices)
+    obj.data.transform(Matrix.Scale(_ENLARGED, 4))
     with selected(obj):
         try:
             done = bpy.ops.object.quadriflow_remesh(mode="FACES", target_faces=faces, use_mesh_symmetry=False)
         except RuntimeError:  # its own report: not manifold
-            return False
-    return done == {"FINISHED"} and len(obj.data.polygons) > 0
+            done = {"CANCELLED"}
+    obj.data.transform(Matrix.Scale(1 / _ENLARGED, 4))
+    # Blender 4.3 says that it is finished when it did nothing.
+    return done == {"FINISHED"} and len(obj.data.vertices) not in (0, before)
 
 
 def _voxels(obj: bpy.types.Object, faces: int) -> None:
@@ -243,7 +252,7 @@ class DIF3D_OT_retopologize(_Operator):
         name="Method",
         description="How the new faces are found",
         items=(
-            ("QUAD", "Quads", "QuadriFlow: quads that follow the shape. The mesh must be closed"),
+            ("QUAD", "Quads", "QuadriFlow: quads that follow the shape. An open mesh is rebuilt from voxels first"),
             ("VOXEL", "Voxels", "Rebuilt from voxels, then decimated: takes any mesh"),
             ("DECIMATE", "Decimate", "The mesh's own triangles, fewer of them"),
         ),

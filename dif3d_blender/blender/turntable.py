@@ -172,9 +172,8 @@ class TurntableRender:
         engine = _engine_name(look.engine)
         if look.engine != "CYCLES" and not _has_gpu():
             engine = "CYCLES"
-            self.notes.append(
-                f"{look.engine.title()} needs a graphics card, which is not here: Cycles on the CPU was used."
-            )
+            label = {"WORKBENCH": "Workbench"}.get(look.engine, look.engine)
+            self.notes.append(f"{label} needs a graphics card, which is not here: Cycles on the CPU was used.")
         render.engine = engine
         if engine == "CYCLES":
             scene.cycles.device, scene.cycles.samples = "CPU", look.samples
