@@ -1,12 +1,13 @@
 """Train the embedded model on objects that it makes itself.
 
-    python scripts/train_embedded.py [--hours 1] [--state training/] [--release]
+    python scripts/train_embedded.py [--hours 1] [--state training/] [--from-release] [--release]
 
 Everything is made on the device as it goes: objects (`embedded_model/templates.py`), their pictures and their labelled
 points. The loss is on points: whether they are inside, and the colour at the surface; a last phase adds rendered rays,
 so that NeRF frames are clean. The run saves every few minutes and goes on from there when it is started again.
-`--release` writes the averaged weights at 16 bit into the extension. `--overfit 64` trains on 64 fixed objects instead,
-which must reach an IoU over 0.95: if it does not, the code is wrong, not the budget.
+`--release` writes the averaged weights at 16 bit into the extension; `--from-release` begins a run with those, where
+its own state is gone, and goes on counting the objects. `--overfit 64` trains on 64 fixed objects instead, which must
+reach an IoU over 0.95: if it does not, the code is wrong, not the budget.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from pathlib import Path
 import numpy as np
 import torch
 import torch.nn.functional as F
+from safetensors import safe_open
 from safetensors.torch import save as serialize
 from torch import Tensor
 
@@ -38,6 +40,7 @@ from embedded_model.shapes import ShapeBatch
 from dif3d_blender.engine.products import multiplies
 from dif3d_blender.engine.tsr import TSR
 
+RELEASE = ROOT / "dif3d_blender" / "engine" / "embedded"
 HELD_OUT_SEED = 1_000_000_007  # no training batch uses a seed this high
 UNIFORM_POINTS, SURFACE_POINTS = 768, 768
 RENDER_SHARE = 0.1  # of the budget, at the end
@@ -139,13 +142,15 @@ def evaluate(model: TSR, count: int, device: str, cells: int = 40) -> dict[str, 
 class Run:
     """One training run: the network, its average, the optimizer, and how far it is. Saved whole, resumed whole."""
 
-    def __init__(self, folder: Path, device: str, rate: float):
+    def __init__(self, folder: Path, device: str, rate: float, from_release: bool = False):
         self.folder, self.device = folder, device
         self.model = network.build(folder).to(device)
+        self.path = folder / "state.pt"
+        self.progress = {"steps": 0, "objects": 0, "seconds": 0.0}
+        if from_release and not self.path.exists():
+            self._load_release()
         self.average = copy.deepcopy(self.model).requires_grad_(False)
         self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.02)
-        self.progress = {"steps": 0, "objects": 0, "seconds": 0.0}
-        self.path = folder / "state.pt"
         if self.path.exists():
             state = torch.load(self.path, map_location=device, weights_only=True)
             self.model.load_state_dict(state["model"])
@@ -153,6 +158,12 @@ class Run:
             self.optimizer.load_state_dict(state["optimizer"])
             self.progress = state["progress"]
             print(f"resumed from {self.path}: {self.progress}", flush=True)
+
+    def _load_release(self) -> None:
+        with safe_open(RELEASE / "model.safetensors", "pt", self.device) as file:
+            self.model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
+            self.progress["objects"] = int(file.metadata()["objects"])
+        network.sharpen(self.model, 1 / network.RELEASE_GAIN)
 
     def save(self) -> None:
         state = {
@@ -174,10 +185,10 @@ class Run:
         """Write the averaged weights at 16 bit, sharpened, with their settings, as a model folder."""
         network.write_settings(folder)
         model = copy.deepcopy(self.average)
-        network.sharpen(model)
+        network.sharpen(model, network.RELEASE_GAIN)
         tensors = {name: value.to(torch.bfloat16).contiguous() for name, value in model.state_dict().items()}
         path = folder / "model.safetensors"
-        path.with_suffix(".tmp").write_bytes(serialize(tensors))
+        path.with_suffix(".tmp").write_bytes(serialize(tensors, {"objects": str(self.progress["objects"])}))
         path.with_suffix(".tmp").replace(path)
 
 
@@ -197,6 +208,7 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=1, help="of the training process; another makes the objects")
     parser.add_argument("--save-minutes", type=float, default=4)
     parser.add_argument("--overfit", type=int, default=0, metavar="N", help="train on N fixed objects, as a check")
+    parser.add_argument("--from-release", action="store_true", help="begin with the released weights")
     parser.add_argument("--release", action="store_true", help="write the model into the extension at the end")
     options = parser.parse_args()
 
@@ -206,7 +218,7 @@ def main() -> None:
     half = multiplies(torch.bfloat16, torch.device(options.device))
     if half and options.device == "cpu":
         F.scaled_dot_product_attention = plain_attention
-    run = Run(options.state, options.device, options.rate)
+    run = Run(options.state, options.device, options.rate, options.from_release)
     budget = options.hours * 3600
     fixed = (
         make_batch(0, options.overfit, options.device, uniform_points=8192, surface_points=8192)
@@ -268,7 +280,7 @@ def main() -> None:
         print("IoU on the training objects, fresh points:", overfit_iou(run, fixed))
         return
     if options.release:
-        run.release(ROOT / "dif3d_blender" / "engine" / "embedded")
+        run.release(RELEASE)
     line = {"held-out": evaluate(run.average, 100, options.device)} | run.progress
     print(json.dumps(line), file=log, flush=True)
     print(line, flush=True)

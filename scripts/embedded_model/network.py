@@ -86,6 +86,7 @@ renderer:
 # density = exp(raw − 1). Probability 0.5 of "inside" is density 25, the format's threshold; SHARPNESS sets how fast the
 # density leaves it: 25 · exp(logit / SHARPNESS). At 0.5 a doubtful −3 is 0.06, which a frame does not show as fog.
 SHARPNESS = 0.5
+RELEASE_GAIN = 4.0  # how much steeper still in the released weights (`sharpen`)
 
 
 def inside_logit(raw_density: Tensor) -> Tensor:
@@ -94,7 +95,7 @@ def inside_logit(raw_density: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def sharpen(model: TSR, gain: float = 2.5) -> None:
+def sharpen(model: TSR, gain: float) -> None:
     """Steepen the density about the threshold, in place: 25 · (density / 25)^gain, which the last layer can do exactly.
 
     The surface stays where it is. What the network doubts, it was trained to leave half empty; a renderer shows that as

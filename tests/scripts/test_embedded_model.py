@@ -180,10 +180,18 @@ def test_training_goes_on_where_it_stopped_and_releases_a_model_that_loads(tmp_p
     for name, value in run.average.state_dict().items():
         assert torch.equal(value, again.average.state_dict()[name]), name
 
+    again.progress["objects"] = 1234
     again.release(tmp_path / "released")
     stored = load_file(tmp_path / "released" / "model.safetensors")
     assert all(tensor.dtype == torch.bfloat16 for tensor in stored.values())
     assert TSR.from_pretrained(tmp_path / "released")(samples.pictures, "cpu").shape == (2, 3, 24, 32, 32)
+
+    monkeypatch.setattr(train_embedded, "RELEASE", tmp_path / "released")
+    (tmp_path / "new").mkdir()
+    further = train_embedded.Run(tmp_path / "new", "cpu", rate=1e-3, from_release=True)
+    assert further.progress["objects"] == 1234
+    for name, value in run.average.state_dict().items():
+        assert torch.allclose(value, further.model.state_dict()[name], rtol=0.02, atol=0.02), name
 
 
 def test_sharpening_keeps_the_surface(tmp_path):
