@@ -54,9 +54,12 @@ def from_image(image: bpy.types.Image, folder: Path) -> Path:
     image.pixels.foreach_get(pixels.ravel())
     if image.is_float:  # scene-linear; byte images hold sRGB
         pixels[..., :3] = linear_to_srgb(pixels[..., :3])
+    np.clip(pixels, 0, 1, out=pixels)  # in place: fresh memory would cost several times the work, and Blender waits
+    pixels *= 255
+    np.rint(pixels, out=pixels)
     path = folder / "picture.png"
     with atomic_path(path) as temporary:
-        temporary.write_bytes(png_bytes((np.clip(pixels[::-1], 0, 1) * 255 + 0.5).astype(np.uint8)))
+        temporary.write_bytes(png_bytes(pixels[::-1].astype(np.uint8)))
     return path
 
 
