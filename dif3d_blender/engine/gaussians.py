@@ -26,9 +26,9 @@ COUNT = 50_000  # Gaussians wanted: fine enough for an object that fills a scree
 
 _FACING = 0.35  # cosine between the normal and the way to the camera; on flatter surfaces pixels lie too far apart
 _APART = 0.72  # of the spacing: no two Gaussians are nearer; random ones then come to about one a square of the spacing
-_DRAWN = 4  # random points drawn for each Gaussian wanted
+_DRAWN = 6  # random points drawn for each Gaussian wanted: enough that few gaps are left to fill
 _NEIGHBOURS = 8
-_WIDTH = 0.58  # standard deviation over the spread of the neighbours: half the spacing of a square lattice
+_WIDTH = 0.66  # standard deviation over the spread of the neighbours: discs of 1.6 of them leave no pinholes
 _FLATNESS = 0.15  # standard deviation along the normal over the smaller one across
 _SURE, _UNSURE = 0.99, 0.6  # opacity of what the picture shows, and the least opacity of what the field only guesses
 

@@ -7,7 +7,7 @@ from fields import ball, plate, shape_field
 from scipy.spatial import cKDTree
 
 from dif3d_blender.engine.errors import DIF3DError
-from dif3d_blender.engine.gaussians import cover_surface, spread_out
+from dif3d_blender.engine.gaussians import cover_surface, rotations, spread_out
 from dif3d_blender.engine.isosurface import Surface, extract_surface
 from dif3d_blender.engine.projection import Photo
 from dif3d_blender.engine.registration import framed_camera
@@ -85,6 +85,18 @@ def test_discs_lie_across_the_normal(covered):
     assert (cloud.scale[:, 2] < 0.2 * cloud.scale[:, :2].max(axis=1)).all()
     spacing = np.sqrt(4 * np.pi * 0.25 / COUNT)
     assert np.median(cloud.scale[:, :2]) == pytest.approx(spacing / 2, rel=0.25)
+
+
+def test_discs_leave_no_pinholes(covered):
+    """Blender draws balls of 12 corners, 2 standard deviations wide: flat in between, they reach 1.6 of them."""
+    surface, cloud = covered
+    rng = np.random.default_rng(0)
+    points = surface.vertices[surface.faces[rng.integers(len(surface.faces), size=20_000)]].mean(axis=1)
+    near = cKDTree(cloud.position).query(points, k=16)[1]
+    axes = rotations(cloud.rotation).as_matrix()[near]
+    across = np.einsum("nkc,nkca->nka", points[:, None] - cloud.position[near], axes)[..., :2]
+    reach = np.linalg.norm(across / cloud.scale[near, :2], axis=2).min(axis=1)
+    assert (reach > 1.6).mean() < 0.002
 
 
 def test_both_sides_of_a_thin_wall_are_covered():
