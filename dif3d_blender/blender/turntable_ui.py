@@ -1,6 +1,6 @@
 """The panel and the buttons of the turntable."""
 
-from pathlib import Path
+import shutil
 
 import bpy
 from bpy.props import BoolProperty, EnumProperty, FloatProperty, FloatVectorProperty, IntProperty, PointerProperty
@@ -110,6 +110,17 @@ class DIF3D_OT_render_turntable(_OnTurntable):
     bl_idname = "dif3d.render_turntable"
     bl_label = "Render Turntable"
 
+    done = None  # frames of the one that runs, of `total`, for the panel; None while none runs
+    total = 0
+    stop = False  # asked for by the panel
+
+    @classmethod
+    def poll(cls, context):
+        if DIF3D_OT_render_turntable.done is not None:
+            cls.poll_message_set("A turntable is being rendered.")
+            return False
+        return super().poll(context)
+
     def invoke(self, context, _event):
         if bpy.app.background:
             return self.execute(context)
@@ -118,31 +129,40 @@ class DIF3D_OT_render_turntable(_OnTurntable):
         except DIF3DError as error:
             self.report({"ERROR"}, str(error))
             return {"CANCELLED"}
-        self._next = 0
+        cls = DIF3D_OT_render_turntable
+        cls.done, cls.total, cls.stop = 0, self._render.frames, False
         manager = context.window_manager
-        manager.progress_begin(0, self._render.frames)
+        manager.progress_begin(0, cls.total)
         self._timer = manager.event_timer_add(0.05, window=context.window)
         manager.modal_handler_add(self)
         return {"RUNNING_MODAL"}
 
     def modal(self, context, event):
-        if event.type == "ESC":
-            self.report({"INFO"}, f"Stopped after {self._next} frames, which are in {self._folder}")
+        cls = DIF3D_OT_render_turntable
+        if event.type == "ESC" or cls.stop:
+            self.report({"INFO"}, "Stopped. The frames were thrown away")
             return self._end(context, {"CANCELLED"})
         if event.type != "TIMER":
-            return {"RUNNING_MODAL"}
+            # the sidebar can be used: it has the button that stops this. The scene must not change meanwhile
+            return {"PASS_THROUGH"} if _over_sidebar(context.area, event) else {"RUNNING_MODAL"}
         try:
-            self._render.render(self._next)
-            self._next += 1
-            context.window_manager.progress_update(self._next)
-            context.workspace.status_text_set(f"Turntable: {self._next} of {self._render.frames}. Escape stops")
-            if self._next < self._render.frames:
+            self._render.render(cls.done)
+            cls.done += 1
+            context.window_manager.progress_update(cls.done)
+            context.workspace.status_text_set(f"Turntable: {cls.done} of {cls.total}. Escape stops")
+            if context.area is not None:
+                context.area.tag_redraw()
+            if cls.done < cls.total:
                 return {"RUNNING_MODAL"}
             self._finish()
         except (DIF3DError, RuntimeError, ReferenceError) as error:
             self.report({"ERROR"}, str(error))
             return self._end(context, {"CANCELLED"})
         return self._end(context, {"FINISHED"})
+
+    def cancel(self, context):
+        """Blender ends this: its window is closed, or another file is opened."""
+        self._end(context, {"CANCELLED"})
 
     def run(self, context):
         self._begin(context)
@@ -160,10 +180,15 @@ class DIF3D_OT_render_turntable(_OnTurntable):
             settings.samples,
             settings.alone,
         )
-        self._folder = paths.new_output_folder(f"{obj.name}-turntable", preferences.get().output) / "renderfiles"
-        self._render = turntable.TurntableRender(context.scene, obj, Path(self._folder), look)
-        if not bpy.app.background:
-            self._render.__enter__()
+        folder = paths.new_output_folder(f"{obj.name}-turntable", preferences.get().output)
+        self._folder = folder / "renderfiles"
+        try:
+            self._render = turntable.TurntableRender(context.scene, obj, self._folder, look)
+            if not bpy.app.background:
+                self._render.__enter__()
+        except DIF3DError:
+            folder.rmdir()
+            raise
 
     def _finish(self) -> None:
         video = self._render.write_video()
@@ -172,11 +197,35 @@ class DIF3D_OT_render_turntable(_OnTurntable):
         self.report({"INFO"}, f"Rendered {self._render.frames} frames{' and a video' if video else ''}: {self._folder}")
 
     def _end(self, context, answer):
+        DIF3D_OT_render_turntable.done = None
         self._render.__exit__()
+        if answer == {"CANCELLED"}:
+            shutil.rmtree(self._folder.parent, ignore_errors=True)
         context.window_manager.event_timer_remove(self._timer)
         context.window_manager.progress_end()
         context.workspace.status_text_set(None)
         return answer
+
+
+def _over_sidebar(area, event) -> bool:
+    """Whether the mouse is over the sidebar of the area that the operator was started in."""
+    return area is not None and any(
+        region.type == "UI"
+        and region.x <= event.mouse_x < region.x + region.width
+        and region.y <= event.mouse_y < region.y + region.height
+        for region in area.regions
+    )
+
+
+class DIF3D_OT_stop_turntable(bpy.types.Operator):
+    """Stop rendering the turntable, and throw away the frames so far"""
+
+    bl_idname = "dif3d.stop_turntable"
+    bl_label = "Cancel"
+
+    def execute(self, _context):
+        DIF3D_OT_render_turntable.stop = True
+        return {"FINISHED"}
 
 
 class DIF3D_PT_turntable(bpy.types.Panel):
@@ -211,7 +260,12 @@ class DIF3D_PT_turntable(bpy.types.Panel):
         if not settings.transparent:
             column.prop(settings, "color")
         column.prop(settings, "alone")
-        layout.operator("dif3d.render_turntable", icon="RENDER_ANIMATION")
+        running = DIF3D_OT_render_turntable
+        if running.done is None:
+            layout.operator("dif3d.render_turntable", icon="RENDER_ANIMATION")
+            return
+        layout.progress(factor=running.done / running.total, text=f"{running.done} of {running.total}")
+        layout.operator("dif3d.stop_turntable", icon="CANCEL")
 
 
 _classes = (
@@ -219,6 +273,7 @@ _classes = (
     DIF3D_OT_add_turntable,
     DIF3D_OT_remove_turntable,
     DIF3D_OT_render_turntable,
+    DIF3D_OT_stop_turntable,
     DIF3D_PT_turntable,
 )
 
