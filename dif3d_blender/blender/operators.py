@@ -50,7 +50,7 @@ def _submit(operator: bpy.types.Operator, task: Task) -> None:
     jobs.run_to_the_end()
     if task.state != "done":
         raise DIF3DError(task.message)
-    operator.report({"INFO"}, f"{task.name}: {', '.join(task.objects)} in {task.took:.1f} s")
+    operator.report({"INFO"}, f"{task.name}: {', '.join(task.objects) or task.job.output} in {task.took:.1f} s")
 
 
 def _new_task(context, job: Job, name: str, **more) -> Task:
