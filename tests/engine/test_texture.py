@@ -172,6 +172,18 @@ def test_what_is_hidden_behind_something_is_not_seen():
     assert alone.max() > 0.9
 
 
+def test_what_lies_behind_an_edge_is_seen_up_to_the_edge():
+    """A gap between what is seen and the edge that hides the rest would show as a crack in the field's colours."""
+    before, behind = sphere((0.4, 0, 0), 0.2), sphere((-0.3, 0, 0), 0.4)
+    angle = np.linspace(0.2, 1.2, 400)  # from the axis to the camera, seen from the middle of what lies behind
+    normals = np.stack([np.cos(angle), np.sin(angle), 0 * angle], axis=1).astype(np.float32)
+    points = normals * 0.4 + np.float32([-0.3, 0, 0])
+    _, trust = project(photo_of_a_ball(), joined(before, behind), points, normals)
+    apart = np.arctan2(points[:, 1], 1.9 - points[:, 0]) - np.arcsin(0.2 / 1.5)  # from the outline of what lies before
+    assert (apart > 0.002).any() and trust[apart > 0.002].min() > 0.9
+    assert (apart < -0.004).any() and trust[apart < -0.004].max() == 0
+
+
 def test_exposure_is_matched_where_the_picture_is_known():
     rng = np.random.default_rng(1)
     have = rng.uniform(0.2, 0.5, (200, 3)).astype(np.float32)
