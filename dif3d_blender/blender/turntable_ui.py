@@ -248,7 +248,9 @@ class DIF3D_PT_turntable(bpy.types.Panel):
         column.prop(context.scene.dif3d, "frame_count")
         for name in ("elevation", "distance", "field_of_view"):
             column.prop(settings, name)
+        running = DIF3D_OT_render_turntable
         row = layout.row(align=True)
+        row.enabled = running.done is None
         row.operator("dif3d.add_turntable", icon="CON_FOLLOWPATH")
         row.operator("dif3d.remove_turntable", text="", icon="X")
         column = layout.column(align=True)
@@ -260,7 +262,6 @@ class DIF3D_PT_turntable(bpy.types.Panel):
         if not settings.transparent:
             column.prop(settings, "color")
         column.prop(settings, "alone")
-        running = DIF3D_OT_render_turntable
         if running.done is None:
             layout.operator("dif3d.render_turntable", icon="RENDER_ANIMATION")
             return
