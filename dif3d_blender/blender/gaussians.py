@@ -11,6 +11,7 @@ import numpy as np
 
 from ..engine.errors import DIF3DError
 from .colors import COLOR, rgba
+from .restoring import selected
 
 GROUP = "DIF3D Gaussians"
 REQUIRED = {"position": 3, "scale": 3, "rotation": 4, "opacity": 1, "color": 3, "observed": 1}  # numbers a Gaussian
@@ -82,7 +83,7 @@ def _checked(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def _new_points(name: str, points: np.ndarray, collection: bpy.types.Collection):
     """A point cloud where Blender can make one directly, else a mesh of loose vertices; with its object."""
-    if hasattr(bpy.types.PointCloud, "resize"):
+    if "resize" in bpy.types.PointCloud.bl_rna.functions:
         data = bpy.data.pointclouds.new(name)
         data.resize(len(points))
     else:
@@ -97,20 +98,10 @@ def _new_points(name: str, points: np.ndarray, collection: bpy.types.Collection)
 
 def _as_point_cloud(obj: bpy.types.Object) -> bpy.types.Object:
     """Convert a mesh of vertices where this Blender can, and the object is in the scene that is shown."""
-    layer = bpy.context.view_layer
     targets = bpy.ops.object.convert.get_rna_type().properties["target"].enum_items
-    if obj.type != "MESH" or "POINTCLOUD" not in targets or bpy.context.scene not in obj.users_scene:
-        return obj
-    selected, active = [other for other in layer.objects if other.select_get()], layer.objects.active
-    for other in selected:
-        other.select_set(False)
-    obj.select_set(True)
-    layer.objects.active = obj
-    bpy.ops.object.convert(target="POINTCLOUD")
-    obj.select_set(False)
-    for other in selected:
-        other.select_set(True)
-    layer.objects.active = active
+    if obj.type == "MESH" and "POINTCLOUD" in targets and bpy.context.scene in obj.users_scene:
+        with selected(obj):
+            bpy.ops.object.convert(target="POINTCLOUD")
     return obj
 
 

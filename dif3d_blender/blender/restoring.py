@@ -26,6 +26,7 @@ def kept(*settings: tuple[Any, Iterable[str]]) -> Iterator[None]:
 def selected(active: bpy.types.Object, *others: bpy.types.Object) -> Iterator[None]:
     """Select some objects of the view layer alone; the artist's selection comes back at the end."""
     layer = bpy.context.view_layer
+    layer.update()  # objects that a script removed a moment ago are still in it, as None
     names, former = [obj.name for obj in layer.objects if obj.select_get()], layer.objects.active
     for obj in layer.objects:
         obj.select_set(obj == active or obj in others)

@@ -7,6 +7,7 @@ import pytest
 
 bpy = pytest.importorskip("bpy")
 
+from blenders import HERE, ROOT, VERSIONS, finish, real_blender  # noqa: E402
 from mathutils import Quaternion, Vector  # noqa: E402
 
 from dif3d_blender.blender import gaussians, scene  # noqa: E402
@@ -110,3 +111,15 @@ def test_100000_gaussians_take_less_than_a_second(make_result):
     began = time.thread_time()  # the work itself: other programs may keep the machine busy
     (cloud,) = scene.add_result(result, "thing", mesh=False).objects
     assert len(cloud.data.points) > 100_000 and time.thread_time() - began < 1.0
+
+
+def test_objects_that_were_removed_a_moment_ago_are_no_obstacle(make_result):
+    result = make_result(resolution=8, gaussians=True)
+    bpy.data.batch_remove(list(scene.add_result(result, "one").objects))
+    assert len(scene.add_result(result, "other").objects) == 2
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+def test_real_blenders_draw_them_too(version, tmp_path):
+    script = ["-b", "--factory-startup", "--python-exit-code", 1, "--python", HERE / "in_blender" / "gaussians.py"]
+    assert "ALL CHECKS PASSED" in finish(real_blender(version, script, tmp_path, {"root": str(ROOT)}))
