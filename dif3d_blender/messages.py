@@ -30,6 +30,7 @@ class Job:
     chunk_size: int = 0  # points a decoder call; 0 lets the engine choose from free memory
     padding: int = 16  # pixels cropped from each side of the depth map
     mesh_format: str = "glb"  # glb | obj | ply | stl
+    smoothing: int = 10  # pairs of steps that take the ridges of the samples off and keep the volume; 0 for none
     face_limit: int = 0  # decimate the mesh to this many faces; 0 keeps all
     frames: int = 30  # turntable frames by the NeRF renderer; 0 for none
     frame_size: int = 256  # pixels, square

@@ -55,6 +55,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     add("--chunk-size", type=int, help="points a decoder call; 0 chooses")
     add("--padding", type=int, help="pixels cropped from each side of the depth map")
     add("--mesh-format", choices=("glb", "obj", "ply", "stl"), help="of the exported mesh")
+    add("--smoothing", type=int, help="steps that smooth the mesh and keep its volume; 0 for none")
     add("--face-limit", type=int, help="decimate to this many faces; 0 keeps all")
     add("--frames", type=int, help="turntable frames; 0 for none")
     add("--frame-size", type=int, help="pixels a side")
@@ -71,6 +72,7 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
         ("frames", 0),
         ("frame_size", 1),
         ("chunk_size", 0),
+        ("smoothing", 0),
         ("face_limit", 0),
         ("texture", 0),
     ):

@@ -181,7 +181,7 @@ class DIF3D_OT_remesh(_OnResult):
 
     def run(self, context):
         obj = context.object
-        wanted = {name: self.value(context, name) for name in ("resolution", "threshold", "face_limit")}
+        wanted = {name: self.value(context, name) for name in ("resolution", "threshold", "smoothing", "face_limit")}
         size = self.size if self.properties.is_property_set("size") else obj[scene.SIZE]
         texture = int(self.value(context, "texture_size")) if obj.data.uv_layers else 0
         job = self.job(context, obj.name, frames=0, size=size, texture=texture, **wanted)

@@ -56,7 +56,7 @@ class DIF3D_PT_settings(_Panel, bpy.types.Panel):
         layout, settings = self.layout, context.scene.dif3d
         layout.use_property_split, layout.use_property_decorate = True, False
         for group in (
-            ("resolution", "threshold", "face_limit", "size"),
+            ("resolution", "threshold", "smoothing", "face_limit", "size"),
             ("background", "foreground_ratio"),
             ("device", "precision", "chunk_size"),
         ):

@@ -114,6 +114,13 @@ class JobSettings:
         subtype="DISTANCE",
         unit="LENGTH",
     )
+    smoothing: IntProperty(
+        name="Smoothing",
+        description="Steps that take the ridges of the samples off the surface and keep its volume; 0 for none",
+        default=Job.smoothing,
+        min=0,
+        soft_max=50,
+    )
     face_limit: IntProperty(
         name="Face Limit",
         description="Reduce the mesh to at most this many faces; 0 keeps all",

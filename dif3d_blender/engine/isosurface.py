@@ -106,7 +106,9 @@ def _no_surface(threshold: float, density: Tensor) -> str:
     """What to say where there is no surface, with a threshold to try: the geometric middle of the density's range."""
     low, high = density.min().item(), density.max().item()
     advice = "The model sees the same everywhere; try another picture or cut the subject out better."
-    if high > 1.5 * low > 0:
+    if low < threshold < high:
+        advice = "What is denser is finer than the mesh's samples lie apart: choose a higher resolution."
+    elif high > 1.5 * low > 0:
         advice = f"Try a threshold of {float(f'{(low * high) ** 0.5:.2g}'):g}."
     return f"There is no surface at density {threshold:g}: the density ranges from {low:.3g} to {high:.3g}. {advice}"
 

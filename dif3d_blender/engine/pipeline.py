@@ -135,7 +135,7 @@ class Pipeline:
             occupancy = None if job.dense else Occupancy(field)
             surface = extract_surface(field, job.resolution, job.threshold, occupancy=occupancy, dense=job.dense)
             # A texture keeps the fine surface for its normal map, and decimates by itself.
-            surface = clean_surface(surface, face_limit=0 if job.texture else job.face_limit)
+            surface = clean_surface(surface, smoothing=job.smoothing, face_limit=0 if job.texture else job.face_limit)
             photo = view if job.project else None
             colors = _vertex_colors(field, surface, photo)
         shown, maps = surface, None
