@@ -120,6 +120,13 @@ def test_occupancy_can_be_shared():
     assert_same_surface(shared, extract_surface(field, 40))
 
 
+def test_a_surface_between_the_samples_asks_for_more_of_them():
+    field = slab_field(0.1, 0.02)
+    with pytest.raises(DIF3DError, match="choose a higher resolution"):
+        extract_surface(field, 8)
+    assert len(extract_surface(field, 200).faces)
+
+
 def test_no_surface_says_the_range_and_a_threshold_that_works():
     field = shape_field(ball(radius=0.4))
     for dense in (False, True):
