@@ -97,12 +97,13 @@ def cover_surface(
     first = 0
     pixels = None if photo is None else _pixel_points(field, surface, photo, spacing, threshold, occupancy)
     if pixels is not None and len(pixels):
-        pixel_normals = normals[cKDTree(points).query(pixels, workers=-1)[1]]
+        away, nearest = cKDTree(points).query(pixels, workers=-1)
         sight = photo.camera.camera_to_world[:3, 3].numpy() - pixels
-        facing = (pixel_normals * sight).sum(axis=1) > _FACING * np.linalg.norm(sight, axis=1)
-        first = int(facing.sum())
-        points = np.concatenate([pixels[facing], points])
-        normals = np.concatenate([pixel_normals[facing], normals])
+        facing = (normals[nearest] * sight).sum(axis=1) > _FACING * np.linalg.norm(sight, axis=1)
+        taken = facing & (away < spacing)  # the field may have specks that the surface was cleaned of
+        first = int(taken.sum())
+        points = np.concatenate([pixels[taken], points])
+        normals = np.concatenate([normals[nearest[taken]], normals])
     # Two sides of a thin wall do not crowd each other: there, normals keep points apart.
     kept = spread_out(np.concatenate([points, normals * (spacing / 2)], axis=1), _APART * spacing, first)
     points, normals = points[kept], normals[kept]

@@ -78,6 +78,16 @@ def test_what_stands_behind_is_not_observed():
     assert not cloud.observed[behind].any()
 
 
+def test_specks_that_the_surface_was_cleaned_of_are_not_covered():
+    speck = (0.5, 0.55, 0.0)
+    both = shape_field(ball(), ball(speck, 0.1))
+    view = _view()
+    view = Photo(view.picture, np.ones_like(view.mask), CAMERA)  # the picture shows the speck too
+    cloud = cover_surface(both, extract_surface(shape_field(ball()), 96), view, count=COUNT)
+    assert np.abs(np.linalg.norm(cloud.position, axis=1) - 0.5).max() < 0.02
+    assert 0.8 * COUNT < len(cloud) < 1.2 * COUNT
+
+
 def test_discs_lie_across_the_normal(covered):
     _, cloud = covered
     outward = cloud.position / np.linalg.norm(cloud.position, axis=1, keepdims=True)
