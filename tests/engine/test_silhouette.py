@@ -50,7 +50,7 @@ def test_the_corrected_field_has_the_outline_of_the_mask(field):
 
 
 def test_a_field_that_is_sure_and_fits_its_outline_is_left_alone(field):
-    sure = field.corrected(lambda points, density, color: (25 * (density / 25).clamp(0.5, 1.5) ** 40, color))
+    sure = field.corrected(lambda points, density, color: (25 * (density / 25).clamp(0.5, 1.5) ** 96, color))
     corrected = sure.corrected(silhouette_correction(sure, CAMERA, torch.ones(64, 64)))
     points = (torch.rand(4000, 3, generator=torch.Generator().manual_seed(0)) * 2 - 1) * 0.5
     before, after = sure.density(points)[:, 0], corrected.density(points)[:, 0]
