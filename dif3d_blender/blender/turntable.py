@@ -177,6 +177,8 @@ class TurntableRender:
         render.engine = engine
         if engine == "CYCLES":
             scene.cycles.device, scene.cycles.samples = "CPU", look.samples
+        if engine == "BLENDER_WORKBENCH":  # it looks at no material's nodes
+            scene.display.shading.color_type = "TEXTURE" if self._obj.data.uv_layers else "VERTEX"
         scene.camera = self._camera
         render.resolution_x = render.resolution_y = look.size
         render.resolution_percentage, render.pixel_aspect_x, render.pixel_aspect_y = 100, 1.0, 1.0
@@ -240,6 +242,7 @@ def _kept(scene: bpy.types.Scene) -> Iterator[None]:
     """Put the scene's camera, frame and render settings back at the end."""
     frame, subframe = scene.frame_current, scene.frame_subframe
     settings = [(scene.render, _RENDER), (scene.render.image_settings, _IMAGE), (scene, ("camera",))]
+    settings.append((scene.display.shading, ("color_type",)))
     if hasattr(scene, "cycles"):
         settings.append((scene.cycles, ("device", "samples", "use_denoising")))
     with kept(*settings):
