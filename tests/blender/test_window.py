@@ -70,11 +70,11 @@ def test_the_artist_is_never_in_the_way(version, archive, settings, tmp_path):
     assert found["pasted"].items() >= (pasted | {"filepath": settings["picture"]}).items()
     assert "no picture on the clipboard" in found["pasted"]["empty"]
     assert not found["inspection"]["error"]
-    # Only the main thread's own work counts where others keep the machine busy. And where software rendering draws
-    # the panel in more than the limit without any job, that is the measure.
+    # The limit is for the main thread's own work. Lateness also holds what the machine does besides, and what software
+    # rendering takes to draw the panel, which it takes without any job as well: it is only kept within reason.
     busy = os.getloadavg()[0] / os.cpu_count()
-    clock = "used" if busy > 1 else "late"
-    assert found["job"][clock] < max(0.05, 1.5 * found["drawing"][clock]), found
+    assert found["job"]["used"] < 0.05, found
+    assert found["job"]["late"] < max(0.2, 5 * found["drawing"]["late"]) * max(1.0, busy), found
     assert found["job"]["state"] == "done" and found["import"]["used"] < 1.0, found
     assert found["selected"] == {"what": "selected", "active": "subject", "shown": "VERTEX"}
     before_and_after = {"undone": [], "redone": ["subject"], "made": ["subject", "subject.001"], "after": ["subject"]}
