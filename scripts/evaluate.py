@@ -33,7 +33,7 @@ sys.path.insert(0, str(ROOT))
 
 from embedded_model import metrics, network, pictures, templates
 from embedded_model.shapes import Shape, ShapeBatch
-from train_embedded import HELD_OUT_SEED, make_batch
+from train_embedded import HELD_OUT_SEED, RELEASE, make_batch
 
 from dif3d_blender.engine.depth import field_depth
 from dif3d_blender.engine.errors import DIF3DError
@@ -175,7 +175,7 @@ def table(results: dict[str, dict[str, float]]) -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("model", nargs="?", type=Path, default=ROOT / "dif3d_blender" / "engine" / "embedded")
+    parser.add_argument("model", nargs="?", type=Path, default=RELEASE)
     parser.add_argument("--objects", type=int, default=200, help="of each: seen and left-out templates")
     parser.add_argument("--outlined", type=int, default=40, help="of those: as a job makes them")
     parser.add_argument("--json", type=Path, help="write the numbers to this file too")

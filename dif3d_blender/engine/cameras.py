@@ -125,7 +125,7 @@ class Camera:
             Places in a square picture as `grid_sample` reads it, (right, down) in [−1, 1], [N, 2]; and depths along the
             optical axis [N].
         """
-        pose = self.world_to_camera.to(points.device)
+        pose = self.world_to_camera.to(points)
         right, up, backward = (points @ pose[:3, :3].T + pose[:3, 3]).unbind(1)
         reach = (-backward * math.tan(math.radians(self.fovy_deg) / 2)).clamp_min(1e-6)
         return torch.stack([right / reach, -up / reach], dim=1), -backward

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
+import torch
 from scipy import ndimage
 
 from .cameras import Camera
@@ -103,11 +104,8 @@ def exposure(colors: np.ndarray, wanted: np.ndarray) -> np.ndarray:
 
 def _see(camera: Camera, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Where a camera sees points [N, 3]: (x, y) [N, 2], 0 to 1 from the upper left, and depths along its axis [N]."""
-    pose = np.linalg.inv(camera.camera_to_world.numpy().astype(np.float64))
-    right, up, backward = (points @ pose[:3, :3].T + pose[:3, 3]).T
-    depth = np.maximum(-backward, 1e-6)
-    reach = 2 * math.tan(math.radians(camera.fovy_deg) / 2) * depth
-    return np.stack([0.5 + right / reach, 0.5 - up / reach], axis=1), depth
+    spots, depths = camera.see(torch.from_numpy(np.asarray(points, dtype=np.float64)))
+    return (spots.numpy() + 1) / 2, depths.numpy()
 
 
 def _pixel(camera: Camera, size: int) -> float:

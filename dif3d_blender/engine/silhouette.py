@@ -102,11 +102,11 @@ def _smooth(values: Tensor, weights: Tensor) -> Tensor:
 
     As push-pull fills gaps (Gortler et al. 1996): a leg of which nothing is known hangs where its body is.
     """
-    weights = weights.double().numpy() + 1e-9
+    values, weights = values.double().numpy(), weights.double().numpy() + 1e-9
     mean = None
     for width in reversed(_WIDTHS):
         known = ndimage.gaussian_filter(weights, width)
-        here = ndimage.gaussian_filter(values.double().numpy() * weights, width) / known
+        here = ndimage.gaussian_filter(values * weights, width) / known
         mean = here if mean is None else mean + (here - mean) * known / (known + _DOUBT)
     return torch.from_numpy(mean).float()
 
