@@ -1,7 +1,7 @@
 """The engine as a process of its own: started, fed, followed, stopped.
 
-Nothing here imports `bpy`: the extension's timer and the headless script use it alike. The only thread waits on the
-engine's standard output and never touches Blender's data.
+Nothing here imports `bpy`: the extension's timer and the headless script use it alike. Its threads wait: one on the
+engine's standard output, others on a process that is to end or on a picture that is made; none touches Blender's data.
 """
 
 from __future__ import annotations
@@ -14,9 +14,11 @@ import signal
 import subprocess
 import threading
 import time
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
+from ..engine.errors import DIF3DError
 from ..messages import Failure, Job, Progress, Result, from_line, to_line
 
 WORKER = Path(__file__).resolve().parent.parent / "engine" / "worker.py"
@@ -24,6 +26,7 @@ CANCELLED = "cancelled"  # the `stage` of the Failure of a job that was cancelle
 TAIL_LINES = 30
 LOG_LIMIT = 1_000_000  # bytes; a longer log is begun anew when the engine starts
 GRACE = 0.4  # seconds between asking the process to end and killing it
+NICENESS = 10  # of the engine: it computes on every core, and Blender must stay fluent beside it
 
 
 class EngineProcess:
@@ -61,6 +64,7 @@ class EngineProcess:
         self._warm = False  # whether the process was there before the current job and has not answered it yet
         self._log_start = 0  # where in the log the current job's lines begin
         self._waiting: collections.deque[Job] = collections.deque()
+        self._unready: set[str] = set()  # ids of jobs whose picture is still being made
         self._events: queue.SimpleQueue[Progress | Result | Failure] = queue.SimpleQueue()
         self._lock = threading.RLock()
         self._closed = False
@@ -87,15 +91,25 @@ class EngineProcess:
 
     @property
     def ending(self) -> bool:
-        """Whether a process that was cancelled or released may still be alive."""
-        return any(thread.is_alive() for thread in self._threads if thread.name.endswith(_end.__name__))
+        """Whether what was cancelled or released may still be alive, and write into its folder."""
+        work = (_end.__name__, self._make_ready.__name__)
+        return any(thread.is_alive() for thread in self._threads if thread.name.endswith(work))
 
-    def submit(self, job: Job) -> None:
-        """Queue `job`; it starts at once where the engine is free. Never blocks on the engine's work."""
+    def submit(self, job: Job, prepare: Callable[[], None] | None = None) -> None:
+        """Queue `job`; it starts at once where the engine is free. Never blocks on the engine's work.
+
+        Args:
+            job: what to do.
+            prepare: makes what the job reads, such as its picture, in a thread of its own, before the job can start.
+                What it raises as DIF3DError is the job's `Failure`.
+        """
         with self._lock:
             if self._closed:
                 raise RuntimeError("submit() after close()")
             self._waiting.append(job)
+            if prepare is not None:
+                self._unready.add(job.id)
+                self._in_thread(self._make_ready, job, prepare)
             self._next()
 
     def events(self) -> list[Progress | Result | Failure]:
@@ -162,7 +176,7 @@ class EngineProcess:
 
     def _next(self) -> None:
         """Hand the next waiting job to the engine, starting one where none runs. Called with the lock held."""
-        while self._current is None and self._waiting:
+        while self._current is None and self._waiting and self._waiting[0].id not in self._unready:
             job = self._waiting.popleft()
             self._current, self._stage = job, "Starting the engine"
             try:
@@ -184,6 +198,9 @@ class EngineProcess:
             self.log_path.unlink()
         environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP")}
         environment |= {"PYTHONUTF8": "1", "PYTHONUNBUFFERED": "1", "PYTHONDONTWRITEBYTECODE": "1"} | self.environment
+        group = own_group()
+        if os.name == "nt":
+            group["creationflags"] |= subprocess.BELOW_NORMAL_PRIORITY_CLASS
         with self.log_path.open("ab") as log:
             self._process = subprocess.Popen(
                 [str(self.python), str(self.worker)],
@@ -191,14 +208,33 @@ class EngineProcess:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 env=environment,
-                **own_group(),
+                **group,
             )
+        _step_back(self._process)
         self._in_thread(self._read, self._process)
 
     def _in_thread(self, function: Callable, *args) -> None:
         thread = threading.Thread(target=function, args=args, name=f"dif3d-engine{function.__name__}", daemon=True)
         self._threads = [t for t in self._threads if t.is_alive()] + [thread]
         thread.start()
+
+    def _make_ready(self, job: Job, prepare: Callable[[], None]) -> None:
+        """A thread: make what a waiting job reads, and let it start."""
+        failure = None
+        try:
+            prepare()
+        except DIF3DError as error:
+            failure = Failure(job.id, "Preparing the picture", str(error))
+        except Exception as error:  # a bug of ours: the job must end all the same
+            message = f"{type(error).__name__}: {error}"
+            failure = Failure(job.id, "Preparing the picture", message, traceback.format_exc())
+        with self._lock:
+            self._unready.discard(job.id)
+            if failure is not None and job in self._waiting:  # else it was cancelled meanwhile
+                self._waiting.remove(job)
+                self._events.put(failure)
+            if not self._closed:
+                self._next()
 
     def _read(self, process: subprocess.Popen) -> None:
         """The thread: turn the engine's lines into events until the process ends, then say why it ended."""
@@ -301,6 +337,16 @@ def end_group(process: subprocess.Popen, force: bool) -> None:
             )
         else:
             os.killpg(process.pid, signal.SIGKILL if force else signal.SIGTERM)
+
+
+def _step_back(process: subprocess.Popen) -> None:
+    """Let other programs go first where cores are short; where none is busy, the engine is as fast as ever."""
+    if os.name == "nt":
+        return  # it was started so
+    with contextlib.suppress(OSError):  # it may have ended already: the thread that follows it says so
+        os.setpriority(os.PRIO_PROCESS, process.pid, os.getpriority(os.PRIO_PROCESS, 0) + NICENESS)
+        # most Linux desktops weigh sessions against each other, not processes, and the engine has one of its own
+        Path(f"/proc/{process.pid}/autogroup").write_text(str(NICENESS))
 
 
 def _end(process: subprocess.Popen) -> None:

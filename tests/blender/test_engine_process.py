@@ -4,12 +4,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
-from dif3d_blender.blender.engine_process import CANCELLED, EngineProcess, explain_death
+from dif3d_blender.blender.engine_process import CANCELLED, NICENESS, EngineProcess, explain_death
+from dif3d_blender.engine.errors import DIF3DError
 from dif3d_blender.messages import Failure, Job, Progress, Result
 
 FAKE = Path(__file__).with_name("fake_worker.py")
@@ -67,6 +69,52 @@ def test_queued_jobs_run_in_order(engine, tmp_path):
     for id in "abc":
         engine.submit(job(tmp_path, id=id))
     assert [e.job for e in engine.follow() if isinstance(e, Result)] == ["a", "b", "c"]
+
+
+def test_a_job_waits_for_what_it_reads_and_keeps_its_place(engine, tmp_path):
+    ready, ran_in = threading.Event(), []
+
+    def prepare():
+        ran_in.append(threading.current_thread())
+        ready.wait(10)
+
+    engine.submit(job(tmp_path, id="a"), prepare)
+    engine.submit(job(tmp_path, id="b"))
+    assert [waiting.id for waiting in engine.waiting] == ["a", "b"] and engine.current is None and engine.busy
+    ready.set()
+    assert [e.job for e in engine.follow() if isinstance(e, Result)] == ["a", "b"]
+    assert ran_in != [threading.main_thread()]
+
+
+@pytest.mark.parametrize(("error", "words"), [(DIF3DError("No room."), "No room."), (KeyError("x"), "KeyError: 'x'")])
+def test_a_job_whose_picture_cannot_be_made_fails_and_the_next_one_works(engine, tmp_path, error, words):
+    def prepare():
+        raise error
+
+    engine.submit(job(tmp_path, id="a"), prepare)
+    engine.submit(job(tmp_path, id="b"))
+    ended = [e for e in engine.follow() if not isinstance(e, Progress)]
+    assert [(e.job, type(e)) for e in ended] == [("a", Failure), ("b", Result)] and ended[0].message == words
+    assert bool(ended[0].traceback) == (not isinstance(error, DIF3DError))
+
+
+def test_a_job_can_be_cancelled_while_its_picture_is_made(engine, tmp_path):
+    ready = threading.Event()
+    engine.submit(job(tmp_path), lambda: ready.wait(10))
+    engine.cancel()
+    assert [(e.job, e.stage) for e in engine.events()] == [("1", CANCELLED)]
+    assert not engine.busy and engine.ending, "its folder is still written to"
+    ready.set()
+    assert engine.wait_stopped() and not engine.ending and not engine.events() and not engine.running
+
+
+@pytest.mark.skipif(os.name == "nt", reason="priorities are told when a process is made there")
+def test_the_engine_lets_other_programs_go_first(engine, tmp_path):
+    engine.submit(job(tmp_path, "slow"))
+    wait_for(engine, Progress, "Thinking")
+    own, pid = os.getpriority(os.PRIO_PROCESS, 0), engine._process.pid
+    threads = [int(thread.name) for thread in Path(f"/proc/{pid}/task").glob("*")] or [pid]
+    assert all(os.getpriority(os.PRIO_PROCESS, thread) == min(19, own + NICENESS) for thread in threads)
 
 
 @pytest.mark.parametrize("behaviour", ["slow", "stubborn", "child"])
