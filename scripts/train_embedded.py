@@ -29,6 +29,7 @@ import torch.nn.functional as F
 from safetensors import safe_open
 from safetensors.torch import save as serialize
 from torch import Tensor
+from torch.func import functional_call
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -42,8 +43,8 @@ from dif3d_blender.engine.tsr import TSR
 
 RELEASE = ROOT / "dif3d_blender" / "engine" / "embedded"
 HELD_OUT_SEED = 1_000_000_007  # no training batch uses a seed this high
-UNIFORM_POINTS, SURFACE_POINTS = 768, 768
-RENDER_SHARE = 0.1  # of the budget, at the end
+UNIFORM_POINTS, SURFACE_POINTS = 1280, 512
+RENDER_SHARE = 0.05  # of the budget, at the end
 RENDER_RAYS = 40
 
 
@@ -93,15 +94,35 @@ def plain_attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     return torch.cat([((q * scale) @ k.transpose(-1, -2)).softmax(-1, dtype=q.dtype) @ v for q, k, v in parts])
 
 
+def encode(model: TSR, pictures: Tensor, dtype: torch.dtype) -> Tensor:
+    """Pictures [B, S, S, 3] to scene codes, with all that lies between in `dtype`; the weights themselves stay float32.
+
+    Points and decoder are no part of it: there small differences count. torch's autocast would convert between the
+    formats round every layer, which takes a tenth of the time.
+    """
+    weights = {name: value.to(dtype) for name, value in model.named_parameters() if not name.startswith("decoder.")}
+    return functional_call(model, weights, (pictures.to(dtype), pictures.device)).float()
+
+
 def point_loss(model: TSR, codes: Tensor, samples: Samples) -> dict[str, Tensor]:
-    """Cross-entropy of "inside" at the labelled points, and the colour's error at the surface."""
+    """Cross-entropy of "inside" at the labelled points, the overlap of the solids, and the colour error of the surface.
+
+    The overlap is 1 less the IoU of probabilities, over the box (Rahman and Wang 2016, "Optimizing Intersection-Over-
+    Union in Deep Neural Networks"): a thin part weighs as much in a thin object as a thick one in a thick object, where
+    cross-entropy alone would rather leave a thin part out than put it where it might not be.
+    """
     positions = torch.cat([samples.points, samples.surface], 1)
     outputs = [model.renderer.query_triplane(model.decoder, p, c) for p, c in zip(positions, codes, strict=True)]
     count = samples.points.shape[1]
     raw = torch.stack([out["density"][:count, 0] for out in outputs])
     color = torch.stack([out["color"][count:] for out in outputs])
+    logit = network.inside_logit(raw)
+    inside, probable = samples.inside * samples.shares, logit.sigmoid() * samples.shares
+    both = (inside * logit.sigmoid()).sum(1)
+    either = (inside + probable).sum(1) - both
     return {
-        "inside": F.binary_cross_entropy_with_logits(network.inside_logit(raw), samples.inside),
+        "inside": F.binary_cross_entropy_with_logits(logit, samples.inside),
+        "overlap": (1 - both / either.clamp_min(1e-6)).mean(),
         "color": 0.5 * F.smooth_l1_loss(color, samples.colors, beta=0.1),
     }
 
@@ -139,8 +160,24 @@ def evaluate(model: TSR, count: int, device: str, cells: int = 40) -> dict[str, 
     return {name: torch.cat(values).mean().item() for name, values in scores.items()}
 
 
+def make_optimizers(model: TSR, rate: float) -> tuple[torch.optim.Optimizer, ...]:
+    """Muon (Jordan et al. 2024) for the matrices within the transformers, AdamW for everything else.
+
+    Muon's steps are scaled to the size of AdamW's (Liu et al. 2025, "Muon is Scalable for LLM Training"), so that one
+    rate serves both.
+    """
+    matrices, others = [], []
+    for name, parameter in model.named_parameters():
+        within = ".encoder.layer." in name or ".transformer_blocks." in name
+        (matrices if within and parameter.ndim == 2 else others).append(parameter)
+    return (
+        torch.optim.Muon(matrices, lr=rate, weight_decay=0.02, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(others, lr=rate, betas=(0.9, 0.98), weight_decay=0.02),
+    )
+
+
 class Run:
-    """One training run: the network, its average, the optimizer, and how far it is. Saved whole, resumed whole."""
+    """One training run: the network, its average, the optimizers, and how far it is. Saved whole, resumed whole."""
 
     def __init__(self, folder: Path, device: str, rate: float, from_release: bool = False):
         self.folder, self.device = folder, device
@@ -150,12 +187,13 @@ class Run:
         if from_release and not self.path.exists():
             self._load_release()
         self.average = copy.deepcopy(self.model).requires_grad_(False)
-        self.optimizer = torch.optim.AdamW(self.model.parameters(), lr=rate, betas=(0.9, 0.98), weight_decay=0.02)
+        self.optimizers = make_optimizers(self.model, rate)
         if self.path.exists():
             state = torch.load(self.path, map_location=device, weights_only=True)
             self.model.load_state_dict(state["model"])
             self.average.load_state_dict(state["average"])
-            self.optimizer.load_state_dict(state["optimizer"])
+            for optimizer, values in zip(self.optimizers, state["optimizers"], strict=True):
+                optimizer.load_state_dict(values)
             self.progress = state["progress"]
             print(f"resumed from {self.path}: {self.progress}", flush=True)
 
@@ -169,14 +207,23 @@ class Run:
         state = {
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "progress": self.progress,
         }
         torch.save(state, self.path.with_suffix(".tmp"))
         self.path.with_suffix(".tmp").replace(self.path)
 
+    def learn(self, losses: dict[str, Tensor]) -> None:
+        """One step down the sum of `losses`."""
+        self.model.zero_grad(set_to_none=True)
+        sum(losses.values()).backward()
+        torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        for optimizer in self.optimizers:
+            optimizer.step()
+        self._update_average()
+
     @torch.no_grad()
-    def update_average(self) -> None:
+    def _update_average(self) -> None:
         keep = min(0.999, 1 - 1 / (10 + self.progress["steps"] / 5))
         for mean, value in zip(self.average.parameters(), self.model.parameters(), strict=True):
             mean.lerp_(value, 1 - keep)
@@ -232,8 +279,9 @@ def main() -> None:
     while run.progress["seconds"] < budget:
         started = time.monotonic()
         done, step = run.progress["seconds"] / budget, run.progress["steps"]
-        for group in run.optimizer.param_groups:
-            group["lr"] = learning_rate(options.rate, done, step)
+        for optimizer in run.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = learning_rate(options.rate, done, step)
         if fixed:
             shapes, batch = subset(fixed, options.batch, step)
         else:
@@ -242,18 +290,12 @@ def main() -> None:
         rendering = done > 1 - RENDER_SHARE and not fixed
         if not rendering and step % 2 and not fixed:
             batch = mirror(batch)
-        # bfloat16 for the transformers only: points and decoder stay float32, where small differences count.
-        with torch.autocast(options.device, torch.bfloat16, enabled=half):
-            codes = run.model(batch.pictures, options.device)
-        losses = point_loss(run.model, codes.float(), batch)
+        codes = encode(run.model, batch.pictures, torch.bfloat16 if half else torch.float32)
+        losses = point_loss(run.model, codes, batch)
         if rendering:
             generator = torch.Generator(options.device).manual_seed(step)
-            losses["render"] = render_loss(run.model, codes.float(), shapes, batch, generator)
-        run.optimizer.zero_grad(set_to_none=True)
-        sum(losses.values()).backward()
-        torch.nn.utils.clip_grad_norm_(run.model.parameters(), 1.0)
-        run.optimizer.step()
-        run.update_average()
+            losses["render"] = render_loss(run.model, codes, shapes, batch, generator)
+        run.learn(losses)
 
         for name, value in losses.items():
             sums[name] = sums.get(name, 0.0) + value.item()
@@ -299,6 +341,7 @@ def subset(fixed: tuple[ShapeBatch, Samples], count: int, step: int) -> tuple[Sh
         masks=samples.masks[objects],
         points=samples.points[objects][:, points],
         inside=samples.inside[objects][:, points],
+        shares=samples.shares[objects][:, points],
         surface=samples.surface[objects][:, surface],
         colors=samples.colors[objects][:, surface],
     )

@@ -243,6 +243,7 @@ class Samples:
     masks: Tensor  # B, S, S, coverage of the clean picture
     points: Tensor  # B, N, 3: uniform in the box, uniform in its middle, near the surface
     inside: Tensor  # B, N, float 0 or 1
+    shares: Tensor  # B, N: the share of the box that each point stands for; 0 for those near the surface
     surface: Tensor  # B, M, 3, on the surface, seen or not
     colors: Tensor  # B, M, 3
     pose: Pose
@@ -265,7 +266,11 @@ def make_samples(
     pictures = degrade(picture.view(*square, 3), masks, generator)
 
     cube = (2 * torch.rand(batch, uniform_points, 3, generator=generator, device=device) - 1) * RADIUS
-    cube[:, uniform_points // 2 :] *= torch.tensor([0.85, 0.7, 0.7], device=device)  # where the objects are
+    middle = torch.tensor([0.85, 0.7, 0.7], device=device)  # of the box: where the objects are
+    cube[:, uniform_points // 3 :] *= middle
+    # A point stands for as much of the box as points are rare there: uniform third, and two thirds in the middle.
+    in_middle = (cube.abs() < middle * RADIUS).all(-1)
+    rarity = 1 / (1 / 3 + in_middle * (2 / 3) / middle.prod())
     distance = field_distance(cube, shapes, pose)
     # Points on the whole surface, hidden side too: the nearest of a fresh draw, walked down the distance twice.
     draw = (2 * torch.rand(batch, 3 * surface_points, 3, generator=generator, device=device) - 1) * 0.8
@@ -283,6 +288,7 @@ def make_samples(
         masks=masks,
         points=torch.cat([cube, close], 1),
         inside=(distance < 0).float(),
+        shares=F.pad(rarity / rarity.sum(1, keepdim=True), (0, surface_points)),
         surface=surface,
         colors=surface_color(pose.to_object(surface), shapes.tensors),
         pose=pose,

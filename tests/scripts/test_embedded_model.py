@@ -125,6 +125,41 @@ def test_labels_agree_with_the_picture():
     assert (seen[inside] > 0.2).float().mean() > 0.97
 
 
+def test_points_stand_for_the_box_that_they_were_drawn_from():
+    shapes_, samples = train_embedded.make_batch(7, 8, "cpu", uniform_points=20_000)
+    share = (samples.inside * samples.shares).sum(1)
+    counted = metrics.true_occupancy(shapes_, samples.pose, 40).float().mean(1)
+    assert torch.allclose(samples.shares.sum(1), torch.ones(8))
+    assert torch.allclose(share, counted, rtol=0.1)
+
+
+def test_the_overlap_is_the_iou_where_the_network_is_sure(tmp_path, monkeypatch):
+    model = network.build(tmp_path)
+    _, samples = train_embedded.make_batch(7, 2, "cpu")
+    truth = samples.inside
+    guess = truth * (samples.points[..., 2] > 0)  # the upper half only
+
+    def answer(decoder, positions, code):
+        raw = torch.zeros(len(positions), 1)
+        raw[: truth.shape[1], 0] = (guess[int(code[0, 0, 0, 0])] * 2 - 1) * 100
+        return {"density": raw, "color": torch.zeros(len(positions), 3)}
+
+    monkeypatch.setattr(model.renderer, "query_triplane", answer)
+    codes = torch.arange(2.0).view(2, 1, 1, 1, 1).expand(2, 3, 1, 1, 1)
+    loss = train_embedded.point_loss(model, codes, samples)["overlap"].item()
+    expected = 1 - ((guess * samples.shares).sum(1) / (truth * samples.shares).sum(1)).mean().item()
+    assert loss == pytest.approx(expected, abs=1e-4)
+
+
+def test_encoding_at_16_bits_agrees_and_trains_the_weights_themselves(tmp_path):
+    model = network.build(tmp_path)
+    picture = torch.rand(1, network.PICTURE, network.PICTURE, 3)
+    full, half = (train_embedded.encode(model, picture, dtype) for dtype in (torch.float32, torch.bfloat16))
+    assert torch.allclose(half, full, atol=0.05 * full.abs().max().item())
+    half.sum().backward()
+    assert model.backbone.transformer_blocks[0].attn1.to_q.weight.grad.dtype == torch.float32
+
+
 def test_the_inflated_silhouette_is_a_ball_for_a_ball():
     ball = ShapeBatch.pack([Shape([part(shapes.SUPERQUADRIC, (0.5, 0.5, 0.5, 2, 2))], "ball")])
     pose = pictures.frame(ball, torch.Generator().manual_seed(0))
@@ -165,14 +200,11 @@ def test_training_goes_on_where_it_stopped_and_releases_a_model_that_loads(tmp_p
     _, samples = train_embedded.make_batch(1, 2, "cpu")
     losses = []
     for _ in range(3):
-        codes = run.model(samples.pictures, "cpu")
-        loss = sum(train_embedded.point_loss(run.model, codes, samples).values())
-        run.optimizer.zero_grad()
-        loss.backward()
-        run.optimizer.step()
-        run.update_average()
+        codes = train_embedded.encode(run.model, samples.pictures, torch.float32)
+        loss = train_embedded.point_loss(run.model, codes, samples)
+        run.learn(loss)
         run.progress["steps"] += 1
-        losses.append(loss.item())
+        losses.append(sum(loss.values()).item())
     assert losses[-1] < losses[0]
     run.save()
     again = train_embedded.Run(tmp_path, "cpu", rate=1e-3)
