@@ -26,7 +26,7 @@ CANCELLED = "cancelled"  # the `stage` of the Failure of a job that was cancelle
 TAIL_LINES = 30
 LOG_LIMIT = 1_000_000  # bytes; a longer log is begun anew when the engine starts
 GRACE = 0.4  # seconds between asking the process to end and killing it
-NICENESS = 10  # of the engine: it computes on every core, and Blender must stay fluent beside it
+NICENESS = 5  # of the engine: it computes on every core, and Blender must stay fluent beside it
 
 
 class EngineProcess:

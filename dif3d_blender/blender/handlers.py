@@ -12,6 +12,7 @@ from .jobs import Jobs
 
 BUSY, WARM = 0.1, 2.0  # seconds between two looks: while something runs, and while only an idle engine must be watched
 DRAW = 0.3  # seconds between two drawings of the panel while something runs: drawing is what costs
+LONG = 0.005  # seconds of a look that did so much that drawing waits for the next one
 
 jobs = Jobs()
 installation = Background("installation")
@@ -29,10 +30,12 @@ def wake() -> None:
 
 def _tick() -> float | None:
     global _drawn
+    began = time.monotonic()
     jobs.tick()
     if jobs.busy or any(task.running for task in _background):
-        if time.monotonic() - _drawn > DRAW:
-            _drawn = time.monotonic()
+        now = time.monotonic()
+        if now - _drawn > DRAW and now - began < LONG:
+            _drawn = now
             _redraw()
         return BUSY
     _redraw()

@@ -23,6 +23,7 @@ from . import scene
 from .baking import bake_texture
 from .engine_process import EngineProcess
 from .materials import has_texture
+from .picture import PackedCopy, PixelCopy
 
 _BLOCKING_JOBS = ("RENDER", "OBJECT_BAKE", "COMPOSITE")  # Blender's own, which read the scene in another thread
 _BLOCKING_TOOLS = "TRANSFORM_OT_"  # tools that hold on to objects while the mouse moves
@@ -73,6 +74,7 @@ class Jobs:
         self.idle_limit = 0.0  # seconds after which an idle engine is ended; 0 for never
         self._idle_since = time.monotonic()
         self._ids = itertools.count(1)
+        self._copies: list[tuple[Task, PackedCopy | PixelCopy]] = []  # of tasks that the engine does not have yet
         self._doomed: list[str] = []  # output folders to delete when no dying engine can write to them any more
 
     @property
@@ -96,8 +98,15 @@ class Jobs:
     def new_id(self) -> str:
         return str(next(self._ids))
 
-    def submit(self, task: Task, python: Path, log: Path, environment: Mapping[str, str]) -> None:
-        """Queue `task` for the engine in the interpreter `python`."""
+    def submit(
+        self,
+        task: Task,
+        python: Path,
+        log: Path,
+        environment: Mapping[str, str],
+        copy: PackedCopy | PixelCopy | None = None,
+    ) -> None:
+        """Queue `task` for the engine in the interpreter `python`; `copy` makes its picture, where it is an image."""
         engine = self.engine
         if engine is not None and (engine.python, engine.environment) != (python, dict(environment)):
             if engine.busy:
@@ -111,7 +120,10 @@ class Jobs:
         if not self.busy:  # the artist has seen how the last ones ended; what waits for another file stays
             self.tasks = [task for task in self.tasks if task.state == "kept"]
         self.tasks.append(task)
-        self.engine.submit(task.job)
+        if copy is None:
+            self.engine.submit(task.job)
+        else:
+            self._copies.append((task, copy))
         self._notice_start()
 
     def cancel(self, id: str | None = None) -> None:
@@ -135,6 +147,7 @@ class Jobs:
             self.engine = None
         self._doomed += [task.job.output for task in self.tasks if task.active and task.state != "ready"]
         self._delete_doomed()
+        self._copies.clear()
         self.tasks.clear()
 
     def tick(self) -> None:
@@ -143,6 +156,7 @@ class Jobs:
             return
         if not self.engine.ending:
             self._delete_doomed()
+        self._take_copies()
         self._notice_start()
         for event in self.engine.events():
             task = next((task for task in self.tasks if task.job.id == event.job and task.active), None)
@@ -183,6 +197,20 @@ class Jobs:
         """Bring a result whose file is gone into the open one."""
         task.session, task.file, task.target, task.state = self.session, bpy.data.filepath, "", "ready"
         self._import(task)
+
+    def _take_copies(self) -> None:
+        """Hand over the tasks whose images can be copied now; another thread makes files of the copies."""
+        for task, copy in list(self._copies):
+            if task.active and not copy.ready:
+                continue
+            self._copies.remove((task, copy))
+            try:
+                if task.active:
+                    copy.take()
+                    self.engine.submit(task.job, copy.write)
+            except DIF3DError as error:
+                self._end(task, "failed", str(error))
+                self._doomed.append(task.job.output)
 
     def _notice_start(self) -> None:
         """Start the clock of the task that the engine has taken up."""

@@ -39,11 +39,11 @@ def _engine_is_there(cls) -> bool:
     return True
 
 
-def _submit(operator: bpy.types.Operator, task: Task) -> None:
-    """Queue a task; without a window, run it to its end."""
+def _submit(operator: bpy.types.Operator, task: Task, copy: picture.PixelCopy | None = None) -> None:
+    """Queue a task, which waits for the copy of its image; without a window, run it to its end."""
     jobs = handlers.jobs
     jobs.idle_limit = preferences.get().idle_minutes * 60.0
-    jobs.submit(task, preferences.engine_python(), paths.log_path(), preferences.engine_variables())
+    jobs.submit(task, preferences.engine_python(), paths.log_path(), preferences.engine_variables(), copy)
     if not bpy.app.background:
         handlers.wake()
         return
@@ -99,19 +99,20 @@ class DIF3D_OT_generate(_Operator, properties.JobSettings):
             if image is None:
                 raise DIF3DError("Choose an image first.")
         name = Path(image.name if image else self.filepath or settings.filepath).stem
-        path = None if image else picture.from_file(self.filepath or settings.filepath)
+        source = None if image else picture.from_file(self.filepath or settings.filepath)
         model, chosen = preferences.model_name(), self.chosen(settings)
         if not (chosen["make_mesh"] or chosen["make_gaussians"] or chosen["make_frames"]):
             raise DIF3DError("Nothing to make: switch on mesh, Gaussians or frames.")
         output = paths.new_output_folder(name, preferences.get().output)
         try:
-            path = path or picture.from_image(image, output)
+            source = source or picture.from_image(image, output)
         except DIF3DError:
             output.rmdir()
             raise
+        copy = None if isinstance(source, Path) else source
         texture = int(chosen["texture_size"]) if chosen["make_texture"] else 0
         job = Job(
-            picture=str(path),
+            picture=str(source if copy is None else copy.path),
             output=str(output),
             id=handlers.jobs.new_id(),
             model=model,
@@ -121,7 +122,7 @@ class DIF3D_OT_generate(_Operator, properties.JobSettings):
             allow_network=preferences.may_fetch(),
             **{key: chosen[key] for key in chosen if key in Job.__dataclass_fields__},
         )
-        _submit(self, _new_task(context, job, name, make_mesh=chosen["make_mesh"], texture=texture))
+        _submit(self, _new_task(context, job, name, make_mesh=chosen["make_mesh"], texture=texture), copy)
         if self.filepath and not bpy.app.background:
             settings.filepath = self.filepath
 

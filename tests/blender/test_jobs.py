@@ -3,6 +3,7 @@
 import functools
 import os
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -13,7 +14,7 @@ bpy = pytest.importorskip("bpy")
 from bpy.app.handlers import persistent  # noqa: E402
 
 from dif3d_blender.blender import jobs as jobs_module  # noqa: E402
-from dif3d_blender.blender import scene, stored  # noqa: E402
+from dif3d_blender.blender import picture, scene, stored  # noqa: E402
 from dif3d_blender.blender.jobs import Jobs, Task  # noqa: E402
 from dif3d_blender.engine.errors import DIF3DError  # noqa: E402
 from dif3d_blender.messages import Job  # noqa: E402
@@ -37,14 +38,15 @@ def jobs(monkeypatch):
 
 @pytest.fixture
 def submit(jobs, tmp_path):
-    def submit(behaviour="ok", name="thing", target="", **settings):
+    def submit(behaviour="ok", name="thing", target="", image=None, **settings):
         id = jobs.new_id()
         output = tmp_path / f"out{id}"
         output.mkdir()
         settings = {"resolution": 12, "gaussians": False} | settings
-        job = Job("none.png", str(output), id=id, model=behaviour, **settings)
+        copy = None if image is None else picture.from_image(image, output)
+        job = Job(str(copy.path) if copy else "none.png", str(output), id=id, model=behaviour, **settings)
         task = Task(job, name, bpy.context.scene.name, bpy.data.filepath, jobs.session, target=target)
-        jobs.submit(task, Path(sys.executable), tmp_path / "engine.log", {})
+        jobs.submit(task, Path(sys.executable), tmp_path / "engine.log", {}, copy)
         return task
 
     return submit
@@ -96,6 +98,51 @@ def test_cancel_leaves_no_object_no_file_no_process(jobs, submit):
     again = submit()
     jobs.run_to_the_end()
     assert again.state == "done"
+
+
+@pytest.fixture
+def painted(jobs):
+    image = bpy.data.images.new("painted", 64, 64)
+    image.pixels.foreach_set([0.5] * 64 * 64 * 4)
+    return image
+
+
+def test_the_picture_of_a_painted_image_is_made_first(jobs, submit, painted):
+    task = submit(image=painted)
+    assert task.state == "waiting" and jobs.busy and not Path(task.job.picture).exists()
+    wait(jobs, task, "running")
+    assert Path(task.job.picture).exists()
+    jobs.run_to_the_end()
+    assert task.state == "done"
+
+
+def test_an_image_that_goes_before_it_is_copied_is_told(jobs, submit, painted):
+    task = submit(image=painted)
+    bpy.data.images.remove(painted)
+    jobs.run_to_the_end()
+    assert task.state == "failed" and "painted was removed" in task.message and not Path(task.job.output).exists()
+
+
+@pytest.mark.parametrize("moment", ["before the copy", "while the file is made"])
+def test_cancel_while_an_image_is_copied_leaves_no_file(jobs, submit, painted, moment, monkeypatch):
+    write, began, go_on = picture.PixelCopy.write, threading.Event(), threading.Event()
+
+    def slow_write(copy):
+        began.set()
+        go_on.wait(5)
+        write(copy)
+
+    monkeypatch.setattr(picture.PixelCopy, "write", slow_write)
+    task = submit(image=painted)
+    if moment != "before the copy":
+        while not began.is_set():
+            jobs.tick()
+    jobs.cancel()
+    jobs.tick()
+    assert task.state == "cancelled"
+    go_on.set()
+    jobs.run_to_the_end()
+    assert not Path(task.job.output).exists() and not jobs.warm
 
 
 def test_cancelling_one_lets_the_others_go_on(jobs, submit):

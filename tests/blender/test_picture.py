@@ -1,6 +1,8 @@
 """The picture of a job: files, and images of the .blend in every state they can be in."""
 
 import io
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -29,6 +31,24 @@ def on_disk(tmp_path, pixels):
     return path
 
 
+def made(image, folder):
+    """The file of an image, made where it was not there."""
+    source = picture.from_image(image, folder)
+    if isinstance(source, Path):
+        return source
+    assert not source.path.exists(), "making it is for another thread"
+    take(source)
+    source.write()
+    return source.path
+
+
+def take(copy):
+    deadline = time.monotonic() + 5
+    while not copy.ready and time.monotonic() < deadline:
+        time.sleep(0.001)
+    copy.take()
+
+
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(DIF3DError, match="moved or deleted"):
         picture.from_file(str(tmp_path / "gone.png"))
@@ -47,7 +67,7 @@ def test_a_packed_image_keeps_its_bytes_even_when_its_file_is_gone(on_disk, tmp_
     image = bpy.data.images.load(str(on_disk))
     image.pack()
     on_disk.unlink()
-    path = picture.from_image(image, tmp_path / "out")
+    path = made(image, tmp_path / "out")
     assert path.suffix == ".png" and path.read_bytes() == original
 
 
@@ -56,7 +76,7 @@ def test_a_painted_image_is_written_as_it_looks(on_disk, tmp_path, pixels):
     image.pixels.foreach_set(np.full(pixels.size, 0.25, np.float32))
     image.update()
     assert image.is_dirty
-    path = picture.from_image(image, tmp_path / "out")
+    path = made(image, tmp_path / "out")
     assert np.asarray(Image.open(path)) == pytest.approx(64, abs=1)
     assert image.is_dirty and image.filepath == str(on_disk), "the artist's image must not change"
 
@@ -64,13 +84,40 @@ def test_a_painted_image_is_written_as_it_looks(on_disk, tmp_path, pixels):
 def test_a_generated_image_keeps_its_rows_and_channels(tmp_path, pixels):
     image = bpy.data.images.new("made", 9, 6, alpha=True)
     image.pixels.foreach_set((pixels[::-1] / 255).astype(np.float32).ravel())
-    np.testing.assert_array_equal(np.asarray(Image.open(picture.from_image(image, tmp_path))), pixels)
+    np.testing.assert_array_equal(np.asarray(Image.open(made(image, tmp_path))), pixels)
 
 
 def test_a_float_image_becomes_srgb(tmp_path):
     image = bpy.data.images.new("light", 4, 4, float_buffer=True)
     image.pixels.foreach_set(np.tile(np.array([0.2159, 0.0, 1.0, 1.0], np.float32), 16))
-    assert Image.open(picture.from_image(image, tmp_path)).getpixel((0, 0)) == (128, 0, 255, 255)
+    assert Image.open(made(image, tmp_path)).getpixel((0, 0)) == (128, 0, 255, 255)
+
+
+def test_an_image_may_change_once_it_is_copied(tmp_path):
+    image = bpy.data.images.new("painted", 4, 4)
+    image.pixels.foreach_set(np.full(64, 0.25, np.float32))
+    copy = picture.from_image(image, tmp_path)
+    take(copy)
+    image.pixels.foreach_set(np.full(64, 0.75, np.float32))
+    bpy.data.images.remove(image)
+    copy.write()
+    assert np.asarray(Image.open(copy.path)) == pytest.approx(64, abs=1)
+
+
+def test_an_image_that_goes_before_it_is_copied_is_named(on_disk, tmp_path):
+    painted, packed = bpy.data.images.new("painted", 4, 4), bpy.data.images.load(str(on_disk))
+    painted.pixels.foreach_set(np.zeros(64, np.float32))
+    packed.pack()
+    copies = [picture.from_image(image, tmp_path) for image in (painted, packed)]
+    painted.scale(8, 8)
+    packed.unpack(method="REMOVE")
+    for copy, name in zip(copies, ("painted", r"on disk\.png"), strict=True):
+        with pytest.raises(DIF3DError, match=f"{name} was changed"):
+            take(copy)
+    bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
+    for copy, name in zip(copies, ("painted", r"on disk\.png"), strict=True):
+        with pytest.raises(DIF3DError, match=f"{name} was removed"):
+            take(copy)
 
 
 def test_an_image_without_pixels_says_so(tmp_path, on_disk):
@@ -84,7 +131,8 @@ def test_an_image_without_pixels_says_so(tmp_path, on_disk):
 
 
 @pytest.mark.parametrize("channels", [1, 2, 3, 4])
-def test_png_bytes_are_read_back_alike(channels):
-    pixels = np.random.default_rng(0).integers(0, 256, (5, 7, channels), np.uint8)
-    read = np.asarray(Image.open(io.BytesIO(picture.png_bytes(pixels))))
+def test_a_png_is_read_back_alike(channels):
+    pixels = np.random.default_rng(0).integers(0, 256, (picture.ROWS * 2 + 5, 7, channels), np.uint8)
+    parts = list(picture.png_parts((pixels / 255).astype(np.float32), linear=False))
+    read = np.asarray(Image.open(io.BytesIO(b"".join(parts))))
     np.testing.assert_array_equal(read.reshape(pixels.shape), pixels)
