@@ -24,6 +24,7 @@ from yaml import YAMLError
 
 from .errors import DIF3DError
 from .files import atomic_path
+from .memory import release_pages
 from .precision import choose_precision, large_weights
 
 PUBLISHED = "stabilityai/TripoSR"
@@ -193,12 +194,21 @@ def assign_tensors(
     if tensors is None:
         tensors = read_tensors(path)
         _check_fit(model, tensors, path)
-        tensors = {name: tensor.to(dtype if name in large else torch.float32) for name, tensor in tensors.items()}
+        tensors = {
+            name: _converted(tensor, dtype if name in large else torch.float32) for name, tensor in tensors.items()
+        }
         if large and path.stat().st_size >= _WORTH_CONVERTING:
             tensors = _write_converted(small_file, path, tensors)
     else:
         _check_fit(model, tensors, small_file)
     model.load_state_dict(tensors, assign=True)
+
+
+def _converted(tensor: Tensor, dtype: torch.dtype) -> Tensor:
+    """A tensor in another format; what was read of it from its file need not stay in memory."""
+    converted = tensor.to(dtype)
+    release_pages([tensor])
+    return converted
 
 
 def _read_converted(path: Path, source: Path) -> dict[str, Tensor] | None:

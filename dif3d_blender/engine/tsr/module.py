@@ -12,6 +12,7 @@ from omegaconf.errors import OmegaConfBaseException
 from torch import nn
 
 from ..errors import DIF3DError
+from ..memory import release_pages
 
 
 def normal_parameter(*shape: int, std: float) -> nn.Parameter:
@@ -20,6 +21,16 @@ def normal_parameter(*shape: int, std: float) -> nn.Parameter:
     if not values.is_meta:  # there, torch would import its whole compiler to do nothing: a second of loading
         values.normal_(std=std)
     return nn.Parameter(values)
+
+
+def release_weights(module: nn.Module) -> None:
+    """Give back the memory of weights that were just used and are mapped from the model's file (`release_pages`).
+
+    A picture is seen layer by layer, so that no more than one layer's weights need be in memory. While gradients are
+    recorded they all do: they are used again on the way back.
+    """
+    if not torch.is_grad_enabled():
+        release_pages(module.parameters())
 
 
 class BaseModule(nn.Module):

@@ -14,7 +14,7 @@ from torch.utils.checkpoint import checkpoint
 
 from ..errors import DIF3DError
 from ..products import Linear, attention
-from .module import BaseModule
+from .module import BaseModule, release_weights
 
 _TOKENS = 512  # that a CPU takes through a feed-forward layer together
 
@@ -70,6 +70,7 @@ class Transformer1D(BaseModule):
                 hidden = checkpoint(block, hidden, encoder_hidden_states, use_reentrant=False)
             else:
                 hidden = block(hidden, encoder_hidden_states)
+            release_weights(block)
         return self.proj_out(hidden).transpose(1, 2) + hidden_states
 
 

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from ..errors import DIF3DError
 from ..products import Linear, attention
 from ..utils import get_activation
-from .module import normal_parameter
+from .module import normal_parameter, release_weights
 
 
 @dataclass(frozen=True)
@@ -136,6 +136,7 @@ class _Encoder(nn.Module):
     def forward(self, tokens: Tensor) -> Tensor:
         for layer in self.layer:
             tokens = layer(tokens)
+            release_weights(layer)
         return tokens
 
 
