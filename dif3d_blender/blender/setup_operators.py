@@ -3,6 +3,7 @@
 import bpy
 from bpy.props import EnumProperty
 
+from ..engine.errors import DIF3DError
 from . import environment, handlers, models, paths
 from .operators import _Operator
 
@@ -61,7 +62,12 @@ class DIF3D_OT_remove_engine(_Operator):
         if handlers.jobs.busy:
             cls.poll_message_set("The engine is working. Cancel its jobs first.")
             return False
-        if handlers.installation.running or not paths.environment_folder().exists():
+        try:
+            there = paths.environment_folder().exists()
+        except DIF3DError as error:  # our folder cannot be written
+            cls.poll_message_set(str(error))
+            return False
+        if handlers.installation.running or not there:
             cls.poll_message_set("The engine is not installed, or is being installed or removed.")
             return False
         return True

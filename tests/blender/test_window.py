@@ -70,12 +70,14 @@ def test_the_artist_is_never_in_the_way(version, archive, settings, tmp_path):
     assert found["pasted"].items() >= (pasted | {"filepath": settings["picture"]}).items()
     assert "no picture on the clipboard" in found["pasted"]["empty"]
     assert not found["inspection"]["error"]
-    # The limit is for the main thread's own work. Lateness also holds what the machine does besides, and what software
-    # rendering takes to draw the panel, which it takes without any job as well: it is only kept within reason.
+    # Seconds by the clock. Drawing the sidebar alone takes 20 to 30 ms by software, without any job; a machine that
+    # needs longer for that, being slower or busy with other things, is allowed twice as long as it needs.
+    for what in ("stalls", "painted"):
+        assert min(job["late"] for job in found[what]["rounds"]) < found[what]["limit"], found
+        assert found[what]["state"] == "done", found[what]
+    assert found["painted"]["written"] and found["painted"]["dirty"]
     busy = os.getloadavg()[0] / os.cpu_count()
-    assert found["job"]["used"] < 0.05, found
-    assert found["job"]["late"] < max(0.2, 5 * found["drawing"]["late"]) * max(1.0, busy), found
-    assert found["job"]["state"] == "done" and found["import"]["used"] < 1.0, found
+    assert found["import"]["state"] == "done" and found["import"]["used"] < 1.0, found
     assert found["selected"] == {"what": "selected", "active": "subject", "shown": "VERTEX"}
     before_and_after = {"undone": [], "redone": ["subject"], "made": ["subject", "subject.001"], "after": ["subject"]}
     assert found["undo"] == before_and_after | {"what": "undo"}

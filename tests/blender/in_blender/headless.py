@@ -81,7 +81,23 @@ def check_menus():
         assert any(draw.__module__ == f"{NAME}.blender.menus" for draw in menu._dyn_ui_initialize()), menu
 
 
+def check_a_folder_that_cannot_be_written():
+    """Blender's folder for extensions' files, as on a read-only disk."""
+    path_of = bpy.utils.extension_path_user
+
+    def refuse(*_, **__):
+        raise PermissionError(13, "Permission denied", "/read-only")
+
+    bpy.utils.extension_path_user = refuse
+    try:
+        said = check_that_disabled_buttons_say_why()
+    finally:
+        bpy.utils.extension_path_user = path_of
+    assert all("/read-only" in said[name] for name in ("generate", "remove_engine")), said
+
+
 def check_bad_input():
+    check_a_folder_that_cannot_be_written()
     said = check_that_disabled_buttons_say_why()
     assert said.keys() >= {"generate", "remesh", "frames", "bake", "cancel", "free_memory", "remove_engine"}, said
     fails("engine is not installed", bpy.ops.dif3d.generate, filepath=SETTINGS["picture"])
@@ -108,6 +124,10 @@ def check_bad_input():
         fails("Online Access", bpy.ops.dif3d.download_model, model="triposr")
     (Path(bpy.app.tempdir) / "broken.png").write_bytes(b"no picture")
     fails("broken.png is not a picture", bpy.ops.dif3d.generate, filepath=str(Path(bpy.app.tempdir) / "broken.png"))
+    foreign = "cuda" if sys.platform == "darwin" else "mps"
+    fails(
+        f"device '{foreign}' cannot be used here", bpy.ops.dif3d.generate, filepath=SETTINGS["picture"], device=foreign
+    )
     results = Path(bpy.utils.extension_path_user(NAME), "results")
     assert not any(results.iterdir()), "a failed job must leave no folder"
 
@@ -148,6 +168,11 @@ def check_image_of_the_file():
     image = bpy.data.images.load(SETTINGS["picture"])
     image.pack()
     assert bpy.ops.dif3d.generate(image=image.name, resolution=32) == {"FINISHED"}
+    pixels = list(image.pixels)
+    image.pixels = [1 - value if place % 4 < 3 else value for place, value in enumerate(pixels)]
+    assert image.is_dirty and bpy.ops.dif3d.generate(image=image.name, resolution=32) == {"FINISHED"}
+    output = Path(module("handlers").jobs.last.job.output)
+    assert (output / "picture.png").exists() and image.is_dirty
 
 
 def check_texture_and_turntable():

@@ -3,6 +3,7 @@
 Settings as in killed.py, and `log`: a file that takes one JSON line a finding.
 """
 
+import array
 import functools
 import json
 import os
@@ -17,6 +18,8 @@ import bpy
 NAME = "bl_ext.user_default.dif3d_blender"
 SETTINGS = json.loads(os.environ["DIF3D_TEST"])
 BEAT = 0.005  # seconds between two beats of the timer that records its own lateness
+STALL = 0.05  # seconds that an artist may have to wait
+ROUNDS = 3  # jobs of which one must pass without a stall: ours come every time, those of other programs do not
 
 bpy.context.preferences.view.show_splash = False
 late, used = [], []  # seconds: how late each beat was; how long the main thread computed since the one before
@@ -33,11 +36,13 @@ def beat():
 
 
 def listen():
+    beat()
     late.clear()
     used.clear()
 
 
 def worst():
+    beat()  # what has lasted until now
     return {"late": max(late), "used": max(used), "beats": len(late)}
 
 
@@ -57,10 +62,10 @@ def view():
     return {"window": window, "area": area, "region": next(r for r in area.regions if r.type == "WINDOW")}
 
 
-def generate(behaviour, resolution=30):
+def generate(behaviour, resolution=30, image=""):
     module("preferences").model_name = lambda: behaviour
     with bpy.context.temp_override(**view()):
-        bpy.ops.dif3d.generate("INVOKE_DEFAULT", resolution=resolution)
+        bpy.ops.dif3d.generate("INVOKE_DEFAULT", resolution=resolution, image=image)
     return module("handlers").jobs.tasks[-1]
 
 
@@ -129,26 +134,50 @@ def steps():
     for _ in range(8):
         module("handlers")._redraw()
         yield 0.3
-    say("drawing", **worst())
+    drawing = worst()["late"]
+    limit = max(STALL, 2 * drawing)
 
-    # a whole job, up to the import, and the import
+    # real jobs from the click up to the import: an engine that starts, loads torch, and computes on every core
+    fake, bring_in = module("jobs").EngineProcess, module("jobs")._bring_in
+    rounds = []
+    module("jobs")._bring_in = lambda task: rounds.append(worst())
+    module("jobs").EngineProcess = module("engine_process").EngineProcess
+    while not rounds or (len(rounds) < ROUNDS and rounds[-1]["late"] > limit):
+        listen()
+        task = generate(SETTINGS["model"], resolution=128)
+        while jobs.busy:
+            yield 0.05
+        jobs.close()
+    say("stalls", drawing=drawing, limit=limit, rounds=rounds, state=task.state, message=task.message)
+    module("jobs").EngineProcess = fake
+
+    # the same for a large painted image, which only Blender's memory has
+    image, rounds = bpy.data.images.new("painted", 4096, 4096), []
+    image.pixels.foreach_set(array.array("f", [0.5]) * (4096 * 4096 * 4))
+    yield 3  # the view is drawn again for the image, several times
+    while not rounds or (len(rounds) < ROUNDS and rounds[-1]["late"] > limit):
+        listen()
+        task = generate("ok", image=image.name)
+        while jobs.busy:
+            yield 0.05
+    written = Path(task.job.picture).exists()
+    say("painted", limit=limit, rounds=rounds, state=task.state, written=written, dirty=image.is_dirty)
+    bpy.data.images.remove(image)
+
+    # the import of a large result
     task = generate("busy", resolution=550)
-    listen()
     took = []
-    bring_in = module("jobs")._bring_in
 
     def timed(task):
-        took.append(worst())
         began = time.perf_counter(), time.thread_time()
         bring_in(task)
-        took.append((time.perf_counter() - began[0], time.thread_time() - began[1]))
+        took.extend((time.perf_counter() - began[0], time.thread_time() - began[1]))
 
     module("jobs")._bring_in = timed
     while jobs.busy:
         yield 0.05
     module("jobs")._bring_in = bring_in
-    say("job", state=task.state, message=task.message, objects=results(), **took[0])
-    say("import", seconds=took[1][0], used=took[1][1])
+    say("import", state=task.state, message=task.message, objects=results(), seconds=took[0], used=took[1])
     yield 1
     shading = view()["area"].spaces.active.shading
     say("selected", active=bpy.context.view_layer.objects.active.name, shown=shading.color_type)
