@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .memory import free_bytes, is_out_of_memory
-from .products import Linear
+from .products import Linear, run_layers
 
 if TYPE_CHECKING:  # the network's modules import this one
     from .tsr.decoder import NeRFMLP
@@ -83,10 +83,12 @@ class Field:
         return self.triplane.shape[-1]
 
     def corrected(self, correction: Correction) -> Field:
-        """The same field with its density and colour corrected by what the picture tells besides."""
+        """The same field with its density and colour corrected by what the picture tells besides.
+
+        Both share one list of warnings, so that the report of the last one has them all.
+        """
         other = copy.copy(self)
         other.corrections = (*self.corrections, correction)
-        other.warnings = []
         return other
 
     def query(self, points: Tensor) -> tuple[Tensor, Tensor]:
@@ -210,9 +212,7 @@ class Field:
 
     def _decode(self, hidden: Tensor) -> Tensor:
         """The rest of the decoder, from its first layer's output [N, neurons] to raw density and colour [N, 4]."""
-        for layer in self._rest:
-            hidden = layer(hidden)
-        return hidden
+        return run_layers(self._rest, hidden)
 
     def _features(self, points: Tensor) -> Tensor:
         """The first layer's output at points [N, 3]: [N, neurons]."""

@@ -30,6 +30,8 @@ class Occupancy:
     Attributes:
         lines: the lattice's coordinates along each axis, [G], from −radius to radius.
         density: density at the lattice points, [G, G, G].
+        cell: the width of a cell; the first and the last along each axis may be of another.
+        rise: how far the log density in each cell may bend past what is interpolated there, [G − 1, G − 1, G − 1].
     """
 
     def __init__(self, field: Field) -> None:
@@ -39,21 +41,21 @@ class Occupancy:
         inner = (torch.arange((texels - 1) * parts + 1, dtype=torch.float32) / parts + 0.5) * (2 / texels) - 1
         lines = torch.cat([torch.tensor([-1.0]), inner, torch.tensor([1.0])]) * radius
         self.lines = lines.to(field.device)
-        self._widths = self.lines.diff()
         self._first = self.lines[1].item()
-        self._cell = 2 * radius / self._steps
+        self.cell = 2 * radius / self._steps
+        self._rim = parts / 2  # how wide the first and the last cell are, in cells
         whole = self.lines.expand(len(lines), -1)
         density, color = (samples[:, 0] for samples in field.lattice(self.lines[:, None], whole, whole))
         self.density = density
         log = density.clamp(1e-12, 1e12).log()
-        self._samples = torch.cat([log[..., None], color], dim=-1).flatten(0, 2)  # [G³, 4]
-        # How far the log density in each cell [G − 1]³ may bend past that at its corners, and its bounds with that.
-        self._rise = self._dip = torch.zeros_like(log[1:, 1:, 1:])
+        self._samples = torch.cat([log[..., None], color], dim=-1).permute(3, 2, 1, 0)[None]  # [1, 4, z, y, x]
+        # How far it may bend up and down in each cell, and its bounds with that.
+        self.rise = self._dip = torch.zeros_like(log[1:, 1:, 1:])
         for axis in range(3):
             bend = F.pad(log.movedim(axis, 2).diff(n=2), (1, 1)).movedim(2, axis) / 2
-            self._rise = self._rise + _of_corners((-bend).clamp_min(0))
+            self.rise = self.rise + _of_corners((-bend).clamp_min(0))
             self._dip = self._dip + _of_corners(bend.clamp_min(0))
-        self._high, self._low = _of_corners(log) + self._rise, -_of_corners(-log) - self._dip
+        self._high, self._low = _of_corners(log) + self.rise, -_of_corners(-log) - self._dip
 
     def crossed(self, threshold: float) -> Tensor:
         """Which cells [G − 1]³ the surface at density `threshold` may cross."""
@@ -83,7 +85,7 @@ class Occupancy:
         cells = torch.stack([first, last], dim=1)  # [N, 2, 3]
         pairs = torch.cartesian_prod(*[torch.arange(2, device=low.device)] * 3)  # [8, 3]
         ends = tuple(cells[:, pairs[:, axis], axis] for axis in range(3))  # the cells that a box may touch, [N, 8] each
-        highest = log.amax(dim=1) + self._rise[ends].amax(dim=1)
+        highest = log.amax(dim=1) + self.rise[ends].amax(dim=1)
         lowest = log.amin(dim=1) - self._dip[ends].amax(dim=1)
         side = (lowest > level).to(torch.int8) - (highest < level).to(torch.int8)
         return side.masked_fill_((last - first > 1).any(dim=1), 0)
@@ -94,21 +96,21 @@ class Occupancy:
 
     def interpolate(self, points: Tensor) -> tuple[Tensor, Tensor]:
         """Density [N, 1] and colour [N, 3] at points [N, 3] between the lattice's own, without asking the field."""
-        cell = self.cell_of(points)
-        share = ((points - self.lines[cell]) / self._widths[cell]).clamp_(0, 1)
-        size = len(self.lines)
-        index, weight = cell.new_zeros(len(points), 1), share.new_ones(len(points), 1)
-        for axis in range(3):  # twice as many neighbours with each axis
-            steps = torch.stack([cell[:, axis], cell[:, axis] + 1], dim=1)
-            shares = torch.stack([1 - share[:, axis], share[:, axis]], dim=1)
-            index = (index[:, :, None] * size + steps[:, None]).flatten(1)
-            weight = (weight[:, :, None] * shares[:, None]).flatten(1)
-        samples = F.embedding_bag(index, self._samples, per_sample_weights=weight, mode="sum")
+        # Positions counted in lattice points. The first and the last cell are of another width than those between.
+        last = len(self.lines) - 1
+        even = points / self.cell + (1 - self._first / self.cell)
+        inner = even.clamp(1, last - 1)
+        spots = ((even - inner) / self._rim + inner).clamp_(0, last) * (2 / last) - 1
+        # As a batch of volumes that are all the same one: that is what `grid_sample` shares among threads.
+        batch = torch.get_num_threads() if points.device.type == "cpu" else 1
+        spots = F.pad(spots, (0, 0, 0, -len(points) % batch)).view(batch, 1, 1, -1, 3)
+        samples = F.grid_sample(self._samples.expand(batch, -1, -1, -1, -1), spots, align_corners=True)
+        samples = samples[:, :, 0, 0].movedim(1, 2).flatten(0, 1)[: len(points)]
         return samples[:, :1].exp(), samples[:, 1:]
 
     def lookup(self, cells: Tensor, points: Tensor) -> Tensor:
         """The values of `cells` [G − 1]³ (bool) that hold points [..., 3]."""
-        index = (points - self._first) / self._cell + 0.5  # `cell_of`, before its floor, shifted to the cells' middles
+        index = (points - self._first) / self.cell + 0.5  # `cell_of`, before its floor, shifted to the cells' middles
         spot = (index * (2 / (len(self.lines) - 2)) - 1).reshape(1, 1, 1, -1, 3)
         volume = cells.permute(2, 1, 0)[None, None].to(points.dtype)
         held = F.grid_sample(volume, spot, mode="nearest", padding_mode="border", align_corners=True)
@@ -116,8 +118,8 @@ class Occupancy:
 
     def cell_of(self, coordinate: Tensor) -> Tensor:
         """The number of the cell along one axis that holds each coordinate; the last ones reach out of the box."""
-        shift = 1 - self._first / self._cell
-        return (coordinate * (1 / self._cell)).add_(shift).clamp_(0, len(self.lines) - 2).int()
+        shift = 1 - self._first / self.cell
+        return (coordinate * (1 / self.cell)).add_(shift).clamp_(0, len(self.lines) - 2).int()
 
 
 def _of_corners(values: Tensor) -> Tensor:

@@ -2,7 +2,8 @@
 
 The fast path takes the same samples of a ray as the network's own renderer, but decodes only those in cells of the
 `Occupancy` that may hold matter, front to back, and leaves a ray when hardly any light comes through. Haze is not
-decoded but interpolated between the samples of the occupancy's lattice. What is left out altogether is bounded: matter
+decoded but interpolated between the samples of the occupancy's lattice: a sample counts as haze where what is
+interpolated, and as much as the decoder may bend it there, is thin. What is left out altogether is bounded: matter
 so thin that a whole ray through it would lose `_EMPTY` of its light, and what lies behind all but `_OPAQUE` of the
 light, which takes the colour seen so far.
 """
@@ -12,18 +13,19 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from .cameras import get_spherical_cameras, rays_intersect_bbox
+from .cameras import Camera, rays_intersect_bbox
 from .field import Field
 from .occupancy import Occupancy
 
 _EMPTY = 1e-3  # density that is not worth looking at: along a ray, whose length counts as 1, it hides as much light
 _HAZE = 2.0  # density that need not be decoded: it hides less than 1.6 % of the light at a sample
-_DECODED = 2
 _OPAQUE = 1e-3  # transmittance at which a ray is left
 _AT_ONCE = 8  # samples of a ray that are decoded together
-_CPU_RAYS, _GPU_RAYS = 1 << 16, 1 << 20  # rays that are followed together
+_GROUP = 4  # samples of a ray that are looked for together
+_CPU_RAYS, _GPU_RAYS = 1 << 14, 1 << 17  # rays that are followed together
 
 
 def render_views(
@@ -38,7 +40,7 @@ def render_views(
     dense: bool = False,
     progress: Callable[[float], None] | None = None,
 ) -> Tensor:
-    """Render `field` from `n_views` cameras on a circle, the first at azimuth 0 (see `get_spherical_cameras`).
+    """Render `field` from `n_views` cameras on a circle, the first at azimuth 0 (see `cameras.get_spherical_cameras`).
 
     Args:
         field: what to render.
@@ -55,95 +57,102 @@ def render_views(
     Returns:
         Pictures [n_views, height, width, 3], sRGB in [0, 1], on white, on the field's device.
     """
-    rays = get_spherical_cameras(n_views, elevation_deg, camera_distance, fovy_deg, height, width)
-    origins, directions = (part.reshape(-1, 3) for part in rays)
     scene = None if dense else _Scene(field, occupancy or Occupancy(field))
-    colors = torch.empty(len(origins), 3, device=field.device)
+    views = torch.empty(n_views, height * width, 3, device=field.device)
     at_once = _CPU_RAYS if field.device.type == "cpu" else _GPU_RAYS
-    for start in range(0, len(origins), at_once):
-        batch = slice(start, start + at_once)
-        o, d = origins[batch].to(field.device), directions[batch].to(field.device)
+    for number, view in enumerate(views):
+        camera = Camera(elevation_deg, 360 * number / n_views, camera_distance, fovy_deg)
+        rays = (part.reshape(-1, 3).to(field.device).split(at_once) for part in camera.rays(height, width))
         with torch.no_grad():
-            colors[batch] = field.render_dense(o, d) if scene is None else scene.render(o, d)
+            for colors, *some in zip(view.split(at_once), *rays, strict=True):
+                colors.copy_(field.render_dense(*some) if scene is None else scene.render(*some))
         if progress is not None:
-            progress(min(1.0, (start + at_once) / len(origins)))
-    return colors.view(n_views, height, width, 3).clamp_(0, 1)
+            progress((number + 1) / n_views)
+    return views.view(n_views, height, width, 3).clamp_(0, 1)
 
 
 class _Scene:
-    """A field with what is known of its cells."""
+    """A field with what is known of its cells [G − 1]³.
+
+    Attributes:
+        occupied: which cells may hold matter.
+        near: those, and as many cells round them as a sample may lie from the middle of its group.
+        reach: that many.
+        hazy: the density, as interpolated, up to which a sample in a cell need not be decoded.
+    """
 
     def __init__(self, field: Field, occupancy: Occupancy) -> None:
         self.field, self.occupancy = field, occupancy
-        occupied = occupancy.above(_EMPTY)
-        self.kinds = occupied.to(torch.uint8)  # of the cells [G − 1]³: nothing, haze, or what is to be decoded
-        self.kinds[occupancy.above(_HAZE)] = _DECODED
-        # The box round all of them, [3, 2].
-        bounds = []
+        self.samples = field.renderer.cfg.num_samples_per_ray
+        self.occupied = occupancy.above(_EMPTY)
+        self.hazy = _HAZE * (-occupancy.rise).exp()
+        longest = 2 * 3**0.5 * field.radius / self.samples  # step of a ray
+        self.reach = int(longest * (_GROUP - 1) / 2 / occupancy.cell) + 1
+        near = self.occupied[None, None].float()
         for axis in range(3):
-            cells = occupied.movedim(axis, 0).flatten(1).any(dim=1).nonzero()[:, 0]
-            ends = torch.stack([cells[0], cells[-1] + 1]) if len(cells) else cells.new_zeros(2)
-            bounds.append(occupancy.lines[ends])
-        self.bounds = torch.stack(bounds) / 0.999  # `rays_intersect_bbox` tightens the box by as much
+            size, rim = [1, 1, 1], [0, 0, 0]
+            size[axis], rim[axis] = 2 * self.reach + 1, self.reach
+            near = F.max_pool3d(near, size, 1, rim)
+        self.near = near[0, 0] > 0
 
     def render(self, origins: Tensor, directions: Tensor) -> Tensor:
         """The colours [N, 3] of rays [N, 3], on white."""
-        count = len(origins)
-        ray, depth, turn, decoded = self._samples(origins, directions)
-        through = torch.ones(count, device=origins.device)  # transmittance so far
+        ray, depth, cell = self._samples(origins, directions)
+        points = origins[ray] + depth[:, None] * directions[ray]
+        density, color = self.occupancy.interpolate(points)
+        density = density[:, 0]
+        decoded = density > self.hazy.view(-1)[cell]
+
+        counts = torch.bincount(ray, minlength=len(origins))
+        first = counts.cumsum(0) - counts  # of the samples of each ray
+        through = torch.ones(len(origins), device=origins.device)  # transmittance so far
         colors = torch.zeros_like(origins)
-        while len(ray):
+        ahead = torch.arange(_AT_ONCE, device=origins.device)
+        going = counts.nonzero()[:, 0]
+        while len(going):
             # The next samples of each ray are decoded together; then the rays that are done are dropped.
-            now = turn < _AT_ONCE
-            at, column = ray[now], turn[now]
-            density, color = self._look(origins[at] + depth[now, None] * directions[at], decoded[now])
-            alpha = torch.zeros(count, _AT_ONCE, device=origins.device)
-            alpha[at, column] = 1 - torch.exp(-density / self.field.renderer.cfg.num_samples_per_ray)
-            left = torch.cumprod(1 - alpha, dim=1)
-            weight = alpha * through[:, None]
-            weight[:, 1:] *= left[:, :-1]
-            colors.index_add_(0, at, weight[at, column, None] * color)
-            through *= left[:, -1]
-            later = ~now & (through[ray] > _OPAQUE)
-            ray, depth, turn, decoded = ray[later], depth[later], turn[later] - _AT_ONCE, decoded[later]
+            exists = ahead < counts[going, None]
+            sample = (first[going, None] + ahead).where(exists, 0)  # [rays, _AT_ONCE]
+            asked = sample[exists & decoded[sample]]
+            density_there, color[asked] = self.field.query(points[asked])
+            density[asked] = density_there[:, 0]
+            alpha = (1 - torch.exp(density[sample] / -self.samples)) * exists
+            left = through[going, None] * torch.cumprod(1 - alpha, dim=1)
+            alpha[:, 0] *= through[going]
+            alpha[:, 1:] *= left[:, :-1]
+            colors[going] += torch.einsum("rs,rsc->rc", alpha, color[sample])
+            through[going] = left[:, -1]
+            ahead += _AT_ONCE
+            going = going[(left[:, -1] > _OPAQUE) & (counts[going] > ahead[0])]
         opaque = through <= _OPAQUE
         colors[opaque] /= 1 - through[opaque, None]
         through[opaque] = 0.0
         return colors + through[:, None]
 
-    def _look(self, points: Tensor, decoded: Tensor) -> tuple[Tensor, Tensor]:
-        """Density [N] and colour [N, 3] at points [N, 3], interpolated where they need not be decoded [N]."""
-        density, color = points.new_empty(len(points), 1), torch.empty_like(points)
-        for which, ask in ((decoded, self.field.query), (~decoded, self.occupancy.interpolate)):
-            density[which], color[which] = ask(points[which])
-        return density[:, 0], color
-
-    def _samples(self, origins: Tensor, directions: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def _samples(self, origins: Tensor, directions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The samples of rays [N, 3] that lie in occupied cells, ray by ray and front to back.
 
         Returns:
-            For each its ray, its depth along it, its number among the ray's own, and whether it is to be decoded, all
-            [samples].
+            For each its ray, its depth along it, and the number of its cell, all [samples].
         """
-        per_ray = self.field.renderer.cfg.num_samples_per_ray
         near, far, hits = rays_intersect_bbox(origins, directions, self.field.radius)
-        start, end, reaches = rays_intersect_bbox(origins, directions, self.bounds, valid_thresh=0.0)
-        rays = (hits & reaches).nonzero()[:, 0]
-        if not len(rays):
-            return rays, near[rays, 0], rays, hits[rays]
-        # Sample i lies in the middle of step i. Those that no ray has in the box of occupied cells are not looked up.
-        step = (far[rays] - near[rays]) / per_ray  # [rays, 1]
-        first = int(((start[rays] - near[rays]) / step - 0.5).min().floor().clamp(0, per_ray - 1))
-        last = int(((end[rays] - near[rays]) / step - 0.5).max().ceil().clamp(first, per_ray - 1))
-        depths = near[rays] + step * (torch.arange(first, last + 1, device=rays.device) + 0.5)  # [rays, samples]
+        rays = hits.nonzero()[:, 0]
+        step = (far - near) / self.samples  # [N, 1]; sample i lies in the middle of step i
+        start = near + step / 2
+        # First the middles of groups of samples, then the samples of those groups near which something is.
+        groups = torch.arange(0, self.samples, _GROUP, device=rays.device)
+        middles = start[rays] + step[rays] * (groups + (_GROUP - 1) / 2)
+        row, group = self.near.view(-1)[self._cells(origins[rays], directions[rays], middles)].nonzero().unbind(dim=1)
+        rays, numbers = rays[row], groups[group, None] + torch.arange(_GROUP, device=rays.device)
+        depths = start[rays] + step[rays] * numbers  # [groups, _GROUP]
+        cells = self._cells(origins[rays], directions[rays], depths)
+        kept = (self.occupied.view(-1)[cells] & (numbers < self.samples)).view(-1).nonzero()[:, 0]
+        return rays[kept // _GROUP], depths.view(-1)[kept], cells.view(-1)[kept]
+
+    def _cells(self, origins: Tensor, directions: Tensor, depths: Tensor) -> Tensor:
+        """The numbers of the cells that hold the points of rays [N, 3] at depths [N, samples]: [N, samples]."""
         place = None
         for axis in range(3):
-            cell = self.occupancy.cell_of(
-                torch.addcmul(origins[rays, axis, None], depths, directions[rays, axis, None])
-            )
-            place = cell if place is None else place.mul_(self.kinds.shape[axis]).add_(cell)
-        kind = self.kinds.flatten().index_select(0, place.view(-1)).view_as(depths)
-        row, column = kind.nonzero().unbind(dim=1)
-        counts = torch.bincount(row, minlength=len(rays))
-        turn = torch.arange(len(row), device=rays.device) - (counts.cumsum(0) - counts)[row]
-        return rays[row], depths[row, column], turn, kind[row, column] == _DECODED
+            cell = self.occupancy.cell_of(torch.addcmul(origins[:, axis, None], depths, directions[:, axis, None]))
+            place = cell if place is None else place.mul_(self.near.shape[axis]).add_(cell)
+        return place

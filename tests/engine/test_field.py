@@ -7,7 +7,7 @@ from fields import RADIUS, random_field
 
 from dif3d_blender.engine import memory
 from dif3d_blender.engine.field import Field
-from dif3d_blender.engine.products import attention, linear
+from dif3d_blender.engine.products import attention, linear, run_layers
 
 
 def dense_twin(field: Field) -> Field:
@@ -85,7 +85,9 @@ def test_out_of_memory_is_retried_smaller_and_said(monkeypatch):
     assert torch.equal(field.density(points), expected)
     assert calls[:2] == [4096, 1024]
     assert field.chunk_size < 1000
+    assert field.warnings
     assert all("Memory ran out" in warning for warning in field.warnings)
+    assert field.corrected(lambda points, density, color: (density, color)).warnings == field.warnings
     assert field.queries == 10_000
 
 
@@ -144,3 +146,14 @@ def test_onednn_product_equals_torchs(shape, has_bias):
         assert torch.allclose(linear(across, weight, bias), expected, atol=1e-5)
     with_gradient = linear(x, weight.requires_grad_(), bias)
     assert with_gradient.requires_grad
+
+
+@pytest.mark.parametrize("activation", [torch.nn.SiLU, torch.nn.ReLU, torch.nn.Tanh])
+@pytest.mark.parametrize("count", [0, 7])
+def test_layers_with_their_activations_equal_torchs(activation, count):
+    layers = torch.nn.Sequential(activation(), torch.nn.Linear(3, 5), activation(), torch.nn.Linear(5, 4, bias=False))
+    x = torch.randn(count, 3)
+    expected = layers(x)
+    with torch.no_grad():
+        assert torch.allclose(run_layers(list(layers), x), expected, atol=1e-5)
+    assert run_layers(list(layers), x).requires_grad

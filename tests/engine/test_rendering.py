@@ -1,14 +1,16 @@
 """Rendering: the fast path against the dense one, and pictures whose content is known."""
 
+import numpy as np
 import pytest
 import torch
 from fields import ball, plate, random_field, shape_field
+from scipy.interpolate import interpn
 
 from dif3d_blender.engine import TSR
-from dif3d_blender.engine.cameras import get_spherical_cameras
+from dif3d_blender.engine.cameras import get_spherical_cameras, rays_intersect_bbox
 from dif3d_blender.engine.field import Field
 from dif3d_blender.engine.occupancy import Occupancy
-from dif3d_blender.engine.rendering import render_views
+from dif3d_blender.engine.rendering import _Scene, render_views
 
 CASES = {
     "ball": lambda: shape_field(ball()),
@@ -45,6 +47,40 @@ def test_fast_equals_dense_on_the_references(name, shared):
     fast, dense = (render_views(field, 1, 10.0, height=56, width=56, dense=dense) for dense in (False, True))
     assert psnr(fast, dense) >= 65
     assert (fast - dense).abs().max() < 1 / 128
+
+
+@pytest.mark.parametrize("texels", [8, 30, 50])
+def test_the_lattice_is_interpolated_as_scipy_does(texels):
+    field = random_field(4, texels=texels)
+    occupancy = Occupancy(field)
+    points = (torch.rand(3001, 3) * 2 - 1) * field.radius
+    known = field.lattice(*(occupancy.lines[None],) * 3)
+    log, color = (
+        interpn((occupancy.lines.numpy(),) * 3, values[0].numpy(), points.numpy())
+        for values in (known[0].clamp(1e-12, 1e12).log(), known[1])
+    )
+    density, seen = occupancy.interpolate(points)
+    assert np.allclose(density[:, 0].log(), log, atol=1e-3)  # neighbours are many powers of e apart
+    assert np.allclose(seen, color, atol=1e-4)
+    assert [part.shape for part in occupancy.interpolate(points[:0])] == [(0, 1), (0, 3)]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_samples_found_in_groups_are_all_that_lie_in_occupied_cells(name):
+    field = CASES[name]()
+    scene = _Scene(field, Occupancy(field))
+    origins, directions = (part.reshape(-1, 3) for part in get_spherical_cameras(1, 20.0, 1.9, 40.0, 24, 24))
+    near, far, hits = rays_intersect_bbox(origins, directions, field.radius)
+    steps = (torch.arange(scene.samples) + 0.5) / scene.samples
+    depths = near + (far - near) * steps  # [rays, samples]
+    points = origins[:, None] + depths[..., None] * directions[:, None]
+    wanted = scene.occupancy.lookup(scene.occupied, points) & hits[:, None]
+    ray, depth, cell = scene._samples(origins, directions)
+    found = torch.zeros_like(wanted)
+    found[ray, (depths[ray] - depth[:, None]).abs().argmin(dim=1)] = True
+    assert int((found != wanted).sum()) <= 2  # those on the border of two cells
+    assert scene.occupied.view(-1)[cell].all()
+    assert ((ray.diff() > 0) | ((ray.diff() == 0) & (depth.diff() > 0))).all()  # ray by ray, front to back
 
 
 def test_dense_is_the_networks_own_renderer():
