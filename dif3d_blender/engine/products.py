@@ -1,15 +1,18 @@
 """Matrix products and attention by the fastest means that torch has for them on this machine.
 
-On x86 CPUs torch hands float32 products to MKL, which leaves half of an AMD processor's vector width unused; oneDNN,
-which torch carries too, does not. On an EPYC with AVX-512 it is 2.1 to 2.7 times as fast at the sizes of this network,
-with the same float32 arithmetic. torch's own attention on CPUs uses MKL as well, and no 16-bit products: by oneDNN it
-is 1.5 times as fast in float32 and 2.5 times in bfloat16.
+On x86 CPUs torch hands float32 products to MKL, which on AMD processors leaves vector width unused; oneDNN, which torch
+carries too, does not. With the same float32 arithmetic it is 1.2 times as fast at the sizes of this network on a Zen 4,
+and was 2.1 to 2.7 times as fast on another EPYC with AVX-512. torch's own attention on CPUs uses MKL as well, and no
+16-bit products: by oneDNN it is 1.5 to 1.9 times as fast in bfloat16. In float32 now the one and now the other is
+faster, so that both are tried.
 
 `torch.backends.mkldnn.flags(enabled=False)` switches all of it off.
 """
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Sequence
 from functools import cache
 
@@ -19,6 +22,7 @@ from torch import Tensor, nn
 
 _ACTIVATIONS = {nn.ReLU: "relu", nn.SiLU: "swish"}  # as oneDNN names them
 _ALIKE = 256  # rows of a product are filled up to a multiple of so many
+_WORTH_TRYING = 1 << 31  # products of an attention from which it is found out which way is faster
 _ROWS = 256  # queries whose scores are computed together: they stay in a core's cache
 
 
@@ -83,8 +87,14 @@ def attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     Returns:
         [B, heads, N, channels].
     """
-    if not (query.dtype in (torch.float32, torch.bfloat16) and _by_onednn(query, key)):
+    able = query.dtype in (torch.float32, torch.bfloat16) and _by_onednn(query, key)
+    large = query.dtype == torch.float32 and query.numel() * key.shape[2] >= _WORTH_TRYING
+    if not able or (large and not _onednn_attends_faster()):
         return F.scaled_dot_product_attention(query, key, value)
+    return _attention_by_products(query, key, value)
+
+
+def _attention_by_products(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
     batch, heads, count, channels = query.shape
     query = query * channels**-0.5
     out = query.new_empty(batch, count, heads, channels)  # the order in which the heads are joined later
@@ -96,6 +106,22 @@ def attention(query: Tensor, key: Tensor, value: Tensor) -> Tensor:
                 weights = linear(query[item, head, rows], keys, None).softmax(dim=-1)
                 out[item, rows, head] = linear(weights, values, None)
     return out.transpose(1, 2)
+
+
+@cache
+def _onednn_attends_faster() -> bool:
+    """Whether float32 attention is quicker by oneDNN's products than by torch's own here.
+
+    It depends on how wide the processor multiplies, and no name tells. So it is tried, once, in a tenth of a second.
+    """
+    tokens = torch.rand(3, 1, 8, 1024, 64)
+    best = {}
+    for way in (_attention_by_products, F.scaled_dot_product_attention):
+        for _ in range(3):  # the first one prepares
+            started = time.perf_counter()
+            way(*tokens)
+            best[way] = min(best.get(way, math.inf), time.perf_counter() - started)
+    return best[_attention_by_products] < best[F.scaled_dot_product_attention]
 
 
 def _by_onednn(x: Tensor, other: Tensor) -> bool:

@@ -5,7 +5,7 @@ import pytest
 import torch
 from fields import RADIUS, random_field
 
-from dif3d_blender.engine import memory
+from dif3d_blender.engine import memory, products
 from dif3d_blender.engine.field import Field
 from dif3d_blender.engine.products import attention, linear, run_layers
 
@@ -123,8 +123,11 @@ def test_free_memory_is_a_sensible_number(tmp_path, monkeypatch):
     assert memory.free_bytes("cpu") > 2**20
 
 
+@pytest.mark.parametrize("onednn_is_faster", [True, False])
 @pytest.mark.parametrize(("queries", "keys"), [(7, 7), (300, 40), (600, 5)])
-def test_attention_equals_torchs(queries, keys):
+def test_attention_equals_torchs(queries, keys, onednn_is_faster, monkeypatch):
+    monkeypatch.setattr(products, "_WORTH_TRYING", 0)
+    monkeypatch.setattr(products, "_onednn_attends_faster", lambda: onednn_is_faster)
     torch.manual_seed(0)
     query, key, value = (torch.randn(2, count, 3, 8).transpose(1, 2) for count in (queries, keys, keys))
     expected = torch.nn.functional.scaled_dot_product_attention(query, key, value)
@@ -157,3 +160,9 @@ def test_layers_with_their_activations_equal_torchs(activation, count):
     with torch.no_grad():
         assert torch.allclose(run_layers(list(layers), x), expected, atol=1e-5)
     assert run_layers(list(layers), x).requires_grad
+
+
+def test_the_faster_attention_is_found_once():
+    with torch.no_grad():
+        assert products._onednn_attends_faster() in (True, False)
+    assert products._onednn_attends_faster.cache_info().currsize == 1
