@@ -35,19 +35,23 @@ EXAMPLES = {
 }
 
 
-def take_picture(template: str, seed: int, size: int) -> np.ndarray:
-    """A picture of an object: RGBA [size, size, 4] in [0, 1]."""
+def make_example(template: str, seed: int) -> Shape:
     maker = templates.Maker(np.random.default_rng(seed))
     templates.TEMPLATES[template](maker)
-    shapes = ShapeBatch.pack([Shape(maker.parts, template, maker.twist, maker.bend, gloss=0.4)])
+    return Shape(maker.parts, template, maker.twist, maker.bend, gloss=0.4)
+
+
+@torch.no_grad()
+def take_picture(shape: Shape, seed: int, size: int, yaw_range: float = 0.8) -> np.ndarray:
+    """A picture of an object turned by ±yaw_range radians, lit at random: RGBA [size, size, 4] in [0, 1]."""
+    shapes = ShapeBatch.pack([shape])
     generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad():
-        pose = pictures.frame(shapes, generator, yaw_range=0.8)
-        origin, direction = pictures.rays(pose, size)
-        hit, coverage = pictures.trace(shapes, pose, origin, direction, size, ALL_RAYS)
-        color = surface_color(pose.to_object(hit), shapes.tensors)
-        normal = pictures.normals(hit, shapes, pose)
-        shaded = pictures.shade(color, normal, direction, shapes.tensors["gloss"], pose, generator)
+    pose = pictures.frame(shapes, generator, yaw_range=yaw_range)
+    origin, direction = pictures.rays(pose, size)
+    hit, coverage = pictures.trace(shapes, pose, origin, direction, size, ALL_RAYS)
+    color = surface_color(pose.to_object(hit), shapes.tensors)
+    normal = pictures.normals(hit, shapes, pose)
+    shaded = pictures.shade(color, normal, direction, shapes.tensors["gloss"], pose, generator)
     return torch.cat([shaded, coverage[..., None]], -1).view(size, size, 4).numpy()
 
 
@@ -67,14 +71,14 @@ def main() -> None:
     torch.compiler.set_stance("force_eager")  # compiling would take longer than the pictures
     if options.sheet:
         rows = [
-            np.concatenate([take_picture(template, seed, 128) for seed in range(8)], 1)
+            np.concatenate([take_picture(make_example(template, seed), seed, 128) for seed in range(8)], 1)
             for template, _, _ in EXAMPLES.values()
         ]
         sheet = np.concatenate(rows)
         save_png(options.sheet, sheet[..., :3] * sheet[..., 3:] + 1 - sheet[..., 3:])
         return
     for name, (template, seed, background) in EXAMPLES.items():
-        picture = smaller(take_picture(template, seed, SIZE * SUPERSAMPLING))
+        picture = smaller(take_picture(make_example(template, seed), seed, SIZE * SUPERSAMPLING))
         if background is not None:
             picture = picture[..., :3] * picture[..., 3:] + np.array(background) * (1 - picture[..., 3:])
         save_png(ROOT / "examples" / f"{name}.png", Image.fromarray((picture * 255).round().astype(np.uint8)))

@@ -44,6 +44,8 @@ from dif3d_blender.engine.tsr import TSR
 RELEASE = ROOT / "dif3d_blender" / "engine" / "embedded"
 HELD_OUT_SEED = 1_000_000_007  # no training batch uses a seed this high
 UNIFORM_POINTS, SURFACE_POINTS = 1280, 512
+# With few objects it is their points that differ from step to step; of a small pool the network would learn each one.
+OVERFIT_POOL, OVERFIT_POINTS = {"uniform_points": 65536, "surface_points": 32768}, 6144  # of each object
 RENDER_SHARE = 0.05  # of the budget, at the end
 RENDER_RAYS = 40
 
@@ -240,9 +242,9 @@ class Run:
 
 
 def learning_rate(rate: float, done: float, steps: int) -> float:
-    """Warm up over 300 steps, hold, then fall as a half cosine over the last 60% of the budget."""
+    """Warm up over 100 steps, hold, then fall as a half cosine over the last 60% of the budget."""
     fall = max(0.0, (done - 0.4) / 0.6)
-    return rate * min(1.0, (steps + 1) / 300) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, fall))))
+    return rate * min(1.0, (steps + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, fall))))
 
 
 def main() -> None:
@@ -267,11 +269,7 @@ def main() -> None:
         F.scaled_dot_product_attention = plain_attention
     run = Run(options.state, options.device, options.rate, options.from_release)
     budget = options.hours * 3600
-    fixed = (
-        make_batch(0, options.overfit, options.device, uniform_points=8192, surface_points=8192)
-        if options.overfit
-        else None
-    )
+    fixed = make_batch(0, options.overfit, options.device, **OVERFIT_POOL) if options.overfit else None
     batches = Batches(run.progress["steps"], options.batch, options.device).stream() if not fixed else None
     log = (options.state / "log.jsonl").open("a", encoding="utf-8")
     last_save = window_start = time.monotonic()
@@ -333,7 +331,7 @@ def subset(fixed: tuple[ShapeBatch, Samples], count: int, step: int) -> tuple[Sh
     shapes, samples = fixed
     generator = torch.Generator().manual_seed(step)
     objects = torch.randperm(len(samples.pictures), generator=generator)[:count]
-    points = torch.randperm(samples.points.shape[1], generator=generator)[: UNIFORM_POINTS + SURFACE_POINTS]
+    points = torch.randperm(samples.points.shape[1], generator=generator)[:OVERFIT_POINTS]
     surface = torch.randperm(samples.surface.shape[1], generator=generator)[:SURFACE_POINTS]
     return shapes, replace(
         samples,
