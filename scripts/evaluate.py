@@ -1,6 +1,6 @@
 """Measure a model on held-out objects, beside two baselines that learned nothing.
 
-    python scripts/evaluate.py [MODEL] [--objects 200] [--outlined 40] [--json FILE]
+    python scripts/evaluate.py [MODEL] [--objects 500] [--outlined 40] [--json FILE]
 
 MODEL is a model folder (default: the embedded model). The objects come from seeds that neither training nor the
 monitoring of a training run uses: first from the templates that training sees, then from those it never sees. All
@@ -176,7 +176,7 @@ def table(results: dict[str, dict[str, float]]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="?", type=Path, default=RELEASE)
-    parser.add_argument("--objects", type=int, default=200, help="of each: seen and left-out templates")
+    parser.add_argument("--objects", type=int, default=500, help="of each: seen and left-out templates")
     parser.add_argument("--outlined", type=int, default=40, help="of those: as a job makes them")
     parser.add_argument("--json", type=Path, help="write the numbers to this file too")
     options = parser.parse_args()

@@ -44,8 +44,7 @@ from dif3d_blender.engine.tsr import TSR
 RELEASE = ROOT / "dif3d_blender" / "engine" / "embedded"
 HELD_OUT_SEED = 1_000_000_007  # no training batch uses a seed this high
 UNIFORM_POINTS, SURFACE_POINTS = 1280, 512
-# With few objects it is their points that differ from step to step; of a small pool the network would learn each one.
-OVERFIT_POOL, OVERFIT_POINTS = {"uniform_points": 65536, "surface_points": 32768}, 6144  # of each object
+OVERFIT_POINTS = {"uniform_points": 5120, "surface_points": 1024}  # of each object: the objects are few
 RENDER_SHARE = 0.05  # of the budget, at the end
 RENDER_RAYS = 40
 
@@ -178,6 +177,32 @@ def make_optimizers(model: TSR, rate: float) -> tuple[torch.optim.Optimizer, ...
     )
 
 
+class FixedObjects:
+    """A few objects, each with its one picture and ever new points: what `--overfit` trains on."""
+
+    def __init__(self, count: int, device: str):
+        rng, self.device = np.random.default_rng(0), device
+        self.shapes = [templates.make_shape(rng, templates.SEEN) for _ in range(count)]
+        with torch.no_grad():
+            generator = torch.Generator(device).manual_seed(0)
+            taken = pictures.take_pictures(ShapeBatch.pack(self.shapes, device), generator, network.PICTURE)
+        self.pose, self.pictures, self.masks = taken
+
+    @torch.no_grad()
+    def draw(self, count: int, step: int) -> tuple[ShapeBatch, Samples]:
+        """`count` of the objects. Points drawn once would be learnt one by one, and not the surface between them."""
+        objects = torch.randperm(len(self.shapes), generator=torch.Generator().manual_seed(step))[:count]
+        shapes = ShapeBatch.pack([self.shapes[number] for number in objects], self.device)
+        generator, pose = torch.Generator(self.device).manual_seed(step), self.pose[objects]
+        labels = pictures.label_points(shapes, pose, generator, **OVERFIT_POINTS)
+        return shapes, Samples(pictures=self.pictures[objects], masks=self.masks[objects], pose=pose, **labels)
+
+    def iou(self, model: TSR) -> float:
+        model.eval()
+        truth = metrics.true_occupancy(ShapeBatch.pack(self.shapes, self.device), self.pose, 40)
+        return metrics.iou(truth, metrics.predicted_occupancy(model, self.pictures, 40)).mean().item()
+
+
 class Run:
     """One training run: the network, its average, the optimizers, and how far it is. Saved whole, resumed whole."""
 
@@ -269,7 +294,7 @@ def main() -> None:
         F.scaled_dot_product_attention = plain_attention
     run = Run(options.state, options.device, options.rate, options.from_release)
     budget = options.hours * 3600
-    fixed = make_batch(0, options.overfit, options.device, **OVERFIT_POOL) if options.overfit else None
+    fixed = FixedObjects(options.overfit, options.device) if options.overfit else None
     batches = Batches(run.progress["steps"], options.batch, options.device).stream() if not fixed else None
     log = (options.state / "log.jsonl").open("a", encoding="utf-8")
     last_save = window_start = time.monotonic()
@@ -281,7 +306,7 @@ def main() -> None:
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(options.rate, done, step)
         if fixed:
-            shapes, batch = subset(fixed, options.batch, step)
+            shapes, batch = fixed.draw(options.batch, step)
         else:
             shapes, batch = next(batches)
         run.model.train()
@@ -310,46 +335,20 @@ def main() -> None:
         if time.monotonic() - last_save > 60 * options.save_minutes:
             run.save()
             line = {
-                "held-out": overfit_iou(run, fixed) if fixed else evaluate(run.average, 50, options.device)
+                "held-out": fixed.iou(run.average) if fixed else evaluate(run.average, 50, options.device)
             } | run.progress
             print(json.dumps(line), file=log, flush=True)
             print(line, flush=True)
             last_save = window_start = time.monotonic()
     run.save()
     if fixed:
-        print("IoU on the training objects, fresh points:", overfit_iou(run, fixed))
+        print("IoU on the training objects:", fixed.iou(run.average))
         return
     if options.release:
         run.release(RELEASE)
     line = {"held-out": evaluate(run.average, 100, options.device)} | run.progress
     print(json.dumps(line), file=log, flush=True)
     print(line, flush=True)
-
-
-def subset(fixed: tuple[ShapeBatch, Samples], count: int, step: int) -> tuple[ShapeBatch, Samples]:
-    """`count` of the fixed objects, each with a fresh draw of its points."""
-    shapes, samples = fixed
-    generator = torch.Generator().manual_seed(step)
-    objects = torch.randperm(len(samples.pictures), generator=generator)[:count]
-    points = torch.randperm(samples.points.shape[1], generator=generator)[:OVERFIT_POINTS]
-    surface = torch.randperm(samples.surface.shape[1], generator=generator)[:SURFACE_POINTS]
-    return shapes, replace(
-        samples,
-        pictures=samples.pictures[objects],
-        masks=samples.masks[objects],
-        points=samples.points[objects][:, points],
-        inside=samples.inside[objects][:, points],
-        shares=samples.shares[objects][:, points],
-        surface=samples.surface[objects][:, surface],
-        colors=samples.colors[objects][:, surface],
-    )
-
-
-def overfit_iou(run: Run, fixed: tuple[ShapeBatch, Samples]) -> float:
-    shapes, samples = fixed
-    run.average.eval()
-    truth = metrics.true_occupancy(shapes, samples.pose, 40)
-    return metrics.iou(truth, metrics.predicted_occupancy(run.average, samples.pictures, 40)).mean().item()
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ shows the subject, the camera that took it is known up to its elevation and fiel
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 import torch.nn.functional as F
@@ -38,6 +38,9 @@ class Pose:
     shift: Tensor  # B, 3
     elevation: Tensor  # B
     fov: Tensor  # B, radians
+
+    def __getitem__(self, objects: Tensor) -> Pose:
+        return Pose(*(getattr(self, field.name)[objects] for field in fields(self)))
 
     @property
     def distance(self) -> Tensor:
@@ -253,18 +256,29 @@ def make_samples(
     shapes: ShapeBatch, generator: torch.Generator, picture_size: int, uniform_points: int, surface_points: int
 ) -> Samples:
     """Take a picture of every object and label points in its box."""
-    pose = frame(shapes, generator)
-    batch, device = len(shapes), pose.scale.device
+    pose, pictures, masks = take_pictures(shapes, generator, picture_size)
+    labels = label_points(shapes, pose, generator, uniform_points, surface_points)
+    return Samples(pictures=pictures, masks=masks, pose=pose, **labels)
 
+
+def take_pictures(shapes: ShapeBatch, generator: torch.Generator, picture_size: int) -> tuple[Pose, Tensor, Tensor]:
+    """Frame and photograph every object: poses, pictures [B, S, S, 3] and masks [B, S, S] (see `Samples`)."""
+    pose = frame(shapes, generator)
     origin, view = rays(pose, picture_size)
     hit, coverage = trace(shapes, pose, origin, view, picture_size)
     normal = normals(hit, shapes, pose)
     albedo = surface_color(pose.to_object(hit), shapes.tensors)
     picture = shade(albedo, normal, view, shapes.tensors["gloss"], pose, generator)
-    square = (batch, picture_size, picture_size)
+    square = (len(shapes), picture_size, picture_size)
     masks = coverage.view(square)
-    pictures = degrade(picture.view(*square, 3), masks, generator)
+    return pose, degrade(picture.view(*square, 3), masks, generator), masks
 
+
+def label_points(
+    shapes: ShapeBatch, pose: Pose, generator: torch.Generator, uniform_points: int, surface_points: int
+) -> dict[str, Tensor]:
+    """Draw points in the box and on the surface of every object: `Samples`' points, inside, shares, surface, colors."""
+    batch, device = len(shapes), pose.scale.device
     cube = (2 * torch.rand(batch, uniform_points, 3, generator=generator, device=device) - 1) * RADIUS
     middle = torch.tensor([0.85, 0.7, 0.7], device=device)  # of the box: where the objects are
     cube[:, uniform_points // 3 :] *= middle
@@ -283,13 +297,10 @@ def make_samples(
     close = surface + spread * torch.randn(surface.shape, generator=generator, device=device)
     close = close.clamp(-RADIUS, RADIUS)
     distance = torch.cat([distance, field_distance(close, shapes, pose)], 1)
-    return Samples(
-        pictures=pictures,
-        masks=masks,
-        points=torch.cat([cube, close], 1),
-        inside=(distance < 0).float(),
-        shares=F.pad(rarity / rarity.sum(1, keepdim=True), (0, surface_points)),
-        surface=surface,
-        colors=surface_color(pose.to_object(surface), shapes.tensors),
-        pose=pose,
-    )
+    return {
+        "points": torch.cat([cube, close], 1),
+        "inside": (distance < 0).float(),
+        "shares": F.pad(rarity / rarity.sum(1, keepdim=True), (0, surface_points)),
+        "surface": surface,
+        "colors": surface_color(pose.to_object(surface), shapes.tensors),
+    }

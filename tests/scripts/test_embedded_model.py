@@ -151,6 +151,22 @@ def test_the_overlap_is_the_iou_where_the_network_is_sure(tmp_path, monkeypatch)
     assert loss == pytest.approx(expected, abs=1e-4)
 
 
+def test_overfitting_draws_new_points_of_the_same_objects(monkeypatch):
+    monkeypatch.setattr(train_embedded, "OVERFIT_POINTS", {"uniform_points": 500, "surface_points": 100})
+    fixed = train_embedded.FixedObjects(4, "cpu")
+    draws = [fixed.draw(4, step) for step in range(2)]
+    one, two = (samples for _, samples in draws)
+    order = [
+        [(samples.pictures == picture).all((1, 2, 3)).nonzero().item() for picture in fixed.pictures]
+        for samples in (one, two)
+    ]
+    assert order[0] != order[1]
+    assert not torch.equal(one.points[order[0]], two.points[order[1]])
+    for batch, samples in draws:
+        distance = pictures.field_distance(samples.points, batch, samples.pose)
+        assert torch.equal(samples.inside > 0, distance < 0)
+
+
 def test_encoding_at_16_bits_agrees_and_trains_the_weights_themselves(tmp_path):
     model = network.build(tmp_path)
     picture = torch.rand(1, network.PICTURE, network.PICTURE, 3)
