@@ -228,7 +228,7 @@ class Run:
         with safe_open(RELEASE / "model.safetensors", "pt", self.device) as file:
             self.model.load_state_dict({name: file.get_tensor(name) for name in file.keys()})  # noqa: SIM118
             self.progress["objects"] = int(file.metadata()["objects"])
-        network.sharpen(self.model, 1 / network.RELEASE_GAIN, -network.RELEASE_GAIN * network.RELEASE_SHIFT)
+        network.sharpen(self.model, 1 / network.RELEASE_GAIN)
 
     def save(self) -> None:
         state = {
@@ -259,7 +259,7 @@ class Run:
         """Write the averaged weights at 16 bit, sharpened, with their settings, as a model folder."""
         network.write_settings(folder)
         model = copy.deepcopy(self.average)
-        network.sharpen(model, network.RELEASE_GAIN, network.RELEASE_SHIFT)
+        network.sharpen(model, network.RELEASE_GAIN)
         tensors = {name: value.to(torch.bfloat16).contiguous() for name, value in model.state_dict().items()}
         path = folder / "model.safetensors"
         path.with_suffix(".tmp").write_bytes(serialize(tensors, {"objects": str(self.progress["objects"])}))

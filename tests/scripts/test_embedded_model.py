@@ -250,8 +250,6 @@ def test_sharpening_keeps_the_surface(tmp_path):
         model.decoder.layers[-1].bias[0] = 1 + math.log(25)  # so that about half of the points are inside
         code = model([np.random.default_rng(0).random((64, 64, 3)).astype(np.float32)], "cpu")[0]
         soft = Field(code, model.decoder, model.renderer).density(points)
-        network.sharpen(model, 1.0, 0.5)
-        network.sharpen(model, 1.0, -0.5)
         network.sharpen(model, 2.5)
         sharp = Field(code, model.decoder, model.renderer).density(points)
     assert 0.05 < (soft > 25).float().mean() < 0.95
