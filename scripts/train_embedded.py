@@ -118,9 +118,9 @@ def point_loss(model: TSR, codes: Tensor, samples: Samples) -> dict[str, Tensor]
     raw = torch.stack([out["density"][:count, 0] for out in outputs])
     color = torch.stack([out["color"][count:] for out in outputs])
     logit = network.inside_logit(raw)
-    inside, probable = samples.inside * samples.shares, logit.sigmoid() * samples.shares
-    both = (inside * logit.sigmoid()).sum(1)
-    either = (inside + probable).sum(1) - both
+    probable = logit.sigmoid() * samples.shares
+    both = (samples.inside * probable).sum(1)
+    either = (samples.inside * samples.shares + probable).sum(1) - both
     return {
         "inside": F.binary_cross_entropy_with_logits(logit, samples.inside),
         "overlap": (1 - both / either.clamp_min(1e-6)).mean(),
