@@ -144,11 +144,11 @@ def measure_outline(
     """Mean IoU of solids and of silhouettes over `count` objects, by the network alone and with the outline's help."""
     rng = np.random.default_rng(seed)
     shapes = ShapeBatch.pack([templates.make_shape(rng, names, free_share) for _ in range(count)])
-    samples = pictures.make_samples(shapes, torch.Generator().manual_seed(seed), network.PICTURE, 1, 1)
-    truth = metrics.true_occupancy(shapes, samples.pose, CELLS)
+    pose, taken, masks = pictures.take_pictures(shapes, torch.Generator().manual_seed(seed), network.PICTURE)
+    truth = metrics.true_occupancy(shapes, pose, CELLS)
     cells = pictures.lattice(CELLS, "cpu") * pictures.RADIUS
     scores = defaultdict(list)
-    for picture, mask, solid in zip(samples.pictures, samples.masks, truth, strict=True):
+    for picture, mask, solid in zip(taken, masks, truth, strict=True):
         field = Field(model([picture], "cpu")[0], model.decoder, model.renderer)
         camera = register(field, mask.numpy()).camera
         outlined = field.corrected(silhouette_correction(field, camera, mask))

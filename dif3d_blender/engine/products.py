@@ -54,7 +54,7 @@ def multiplies(dtype: torch.dtype, device: torch.device) -> bool:
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     """x·weightᵀ + bias for x [..., inputs] and weight [outputs, inputs], as `torch.nn.functional.linear`."""
     if x.dtype == torch.float32 and _by_onednn(x, weight):
-        return torch.ops.mkldnn._linear_pointwise(x.contiguous(), weight, bias, "none", [], "")
+        return _onednn_linear(x, weight, bias)
     return F.linear(x, weight, bias)  # which is by oneDNN for bfloat16
 
 
@@ -68,7 +68,7 @@ def run_layers(layers: Sequence[nn.Module], x: Tensor) -> Tensor:
         layer, *following = layers[position : position + 2]
         activation = _ACTIVATIONS.get(type(following[0])) if following else None
         if activation and isinstance(layer, nn.Linear) and x.dtype == torch.float32 and _by_onednn(x, layer.weight):
-            x = torch.ops.mkldnn._linear_pointwise(x.contiguous(), layer.weight, layer.bias, activation, [], "")
+            x = _onednn_linear(x, layer.weight, layer.bias, activation)
             position += 2
         else:
             x = layer(x)
@@ -124,6 +124,10 @@ def _onednn_attends_faster() -> bool:
     return best[_attention_by_products] < best[F.scaled_dot_product_attention]
 
 
+def _onednn_linear(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str = "none") -> Tensor:
+    return torch.ops.mkldnn._linear_pointwise(x.contiguous(), weight, bias, activation, [], "")
+
+
 def _by_onednn(x: Tensor, other: Tensor) -> bool:
     return (
         x.device.type == "cpu"
@@ -147,7 +151,7 @@ def _has_onednn() -> bool:
         return False
     x, weight, bias = torch.arange(6.0).view(1, 2, 3), torch.arange(12.0).view(4, 3), torch.ones(4)
     try:
-        product = torch.ops.mkldnn._linear_pointwise(x, weight, bias, "none", [], "")
+        product = _onednn_linear(x, weight, bias)
     except (AttributeError, RuntimeError):  # the operator is torch's own and may be missing or change
         return False
     return torch.allclose(product, F.linear(x, weight, bias))
