@@ -39,7 +39,9 @@ def _engine_is_there(cls) -> bool:
     return True
 
 
-def _submit(operator: bpy.types.Operator, task: Task, copy: picture.PackedCopy | picture.PixelCopy | None = None) -> None:
+def _submit(
+    operator: bpy.types.Operator, task: Task, copy: picture.PackedCopy | picture.PixelCopy | None = None
+) -> None:
     """Queue a task, which waits for the copy of its image; without a window, run it to its end."""
     jobs = handlers.jobs
     jobs.idle_limit = preferences.get().idle_minutes * 60.0

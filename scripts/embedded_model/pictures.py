@@ -282,7 +282,7 @@ def label_points(
     cube = (2 * torch.rand(batch, uniform_points, 3, generator=generator, device=device) - 1) * RADIUS
     middle = torch.tensor([0.85, 0.7, 0.7], device=device)  # of the box: where the objects are
     cube[:, uniform_points // 3 :] *= middle
-    # A point stands for as much of the box as points are rare there: a third of them lie anywhere, the others in the middle.
+    # A point stands for as much of the box as points are rare there: a third lie anywhere, the others in the middle.
     in_middle = (cube.abs() < middle * RADIUS).all(-1)
     rarity = 1 / (1 / 3 + in_middle * (2 / 3) / middle.prod())
     distance = field_distance(cube, shapes, pose)
