@@ -1,6 +1,6 @@
 """Train the embedded model on objects that it makes itself.
 
-    python scripts/train_embedded.py [--hours 1] [--state training/] [--from-release] [--release]
+    python scripts/train_embedded.py [--hours 1] [--state training/] [--processes 1] [--from-release] [--release]
 
 Everything is made on the device as it goes: objects (`embedded_model/templates.py`), their pictures and their labelled
 points. The loss is on points: whether they are inside, and the colour at the surface; a last phase adds rendered rays,
@@ -18,6 +18,7 @@ import itertools
 import json
 import math
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -59,21 +60,13 @@ def make_batch(seed: int, count: int, device: str, **points) -> tuple[ShapeBatch
         return shapes, pictures.make_samples(shapes, generator, network.PICTURE, **sizes)
 
 
-class Batches(torch.utils.data.IterableDataset):
-    """The training batches from `first` on, without end. On a CPU a process of its own makes them ahead."""
+def batches(first: int, count: int, device: str, rank: int, processes: int) -> Iterator[tuple[ShapeBatch, Samples]]:
+    """Training batches from object number `first` on, without end: those of process `rank`.
 
-    def __init__(self, first: int, count: int, device: str):
-        self.first, self.count, self.device = first, count, device
-
-    def __iter__(self) -> Iterator[tuple[ShapeBatch, Samples]]:
-        if self.device == "cpu":
-            torch.set_num_threads(1)
-        for step in itertools.count(self.first):
-            yield make_batch(step + 1, self.count, self.device)
-
-    def stream(self) -> Iterator[tuple[ShapeBatch, Samples]]:
-        ahead = {"num_workers": 1, "prefetch_factor": 4} if self.device == "cpu" else {}
-        return iter(torch.utils.data.DataLoader(self, batch_size=None, **ahead))
+    A batch's seed is the number of its first object, so that no later run of the same network meets an object again.
+    """
+    for seed in itertools.count(first + rank * count, processes * count):
+        yield make_batch(seed, count, device)
 
 
 def mirror(samples: Samples) -> Samples:
@@ -189,11 +182,11 @@ class FixedObjects:
         self.pose, self.pictures, self.masks = taken
 
     @torch.no_grad()
-    def draw(self, count: int, step: int) -> tuple[ShapeBatch, Samples]:
+    def draw(self, count: int, seed: int) -> tuple[ShapeBatch, Samples]:
         """`count` of the objects. Points drawn once would be learnt one by one, and not the surface between them."""
-        objects = torch.randperm(len(self.shapes), generator=torch.Generator().manual_seed(step))[:count]
+        objects = torch.randperm(len(self.shapes), generator=torch.Generator().manual_seed(seed))[:count]
         shapes = ShapeBatch.pack([self.shapes[number] for number in objects], self.device)
-        generator, pose = torch.Generator(self.device).manual_seed(step), self.pose[objects]
+        generator, pose = torch.Generator(self.device).manual_seed(seed), self.pose[objects]
         labels = pictures.label_points(shapes, pose, generator, **OVERFIT_POINTS)
         return shapes, Samples(pictures=self.pictures[objects], masks=self.masks[objects], pose=pose, **labels)
 
@@ -241,9 +234,16 @@ class Run:
         self.path.with_suffix(".tmp").replace(self.path)
 
     def learn(self, losses: dict[str, Tensor]) -> None:
-        """One step down the sum of `losses`."""
+        """One step down the sum of `losses`, averaged over all processes."""
         self.model.zero_grad(set_to_none=True)
         sum(losses.values()).backward()
+        if torch.distributed.is_initialized():
+            gradients = [parameter.grad for parameter in self.model.parameters() if parameter.grad is not None]
+            mean = torch.cat([gradient.flatten() for gradient in gradients])
+            torch.distributed.all_reduce(mean)
+            mean /= torch.distributed.get_world_size()
+            for gradient, part in zip(gradients, mean.split([g.numel() for g in gradients]), strict=True):
+                gradient.copy_(part.view_as(gradient))
         torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for optimizer in self.optimizers:
             optimizer.step()
@@ -272,31 +272,26 @@ def learning_rate(rate: float, done: float, steps: int) -> float:
     return rate * min(1.0, (steps + 1) / 100) * (0.02 + 0.98 * 0.5 * (1 + math.cos(math.pi * min(1.0, fall))))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--hours", type=float, default=1.0, help="budget of the whole run, resumed parts included")
-    parser.add_argument("--state", type=Path, default=ROOT / "training", help="folder of the run's state and log")
-    parser.add_argument("--batch", type=int, default=32)
-    parser.add_argument("--rate", type=float, default=1e-3)
-    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
-    parser.add_argument("--threads", type=int, default=1, help="of the training process; another makes the objects")
-    parser.add_argument("--save-minutes", type=float, default=4)
-    parser.add_argument("--overfit", type=int, default=0, metavar="N", help="train on N fixed objects, as a check")
-    parser.add_argument("--from-release", action="store_true", help="begin with the released weights")
-    parser.add_argument("--release", action="store_true", help="write the model into the extension at the end")
-    options = parser.parse_args()
-
-    options.state.mkdir(parents=True, exist_ok=True)
+def train(rank: int, options: argparse.Namespace, meeting_place: str) -> None:
+    """Process `rank` of the run: makes its share of every batch and learns from it. The first one saves and reports."""
     if options.device == "cpu":
-        torch.set_num_threads(options.threads)
+        torch.set_num_threads(1)
+    if options.processes > 1:
+        torch.distributed.init_process_group("gloo", init_method=meeting_place, rank=rank, world_size=options.processes)
     half = multiplies(torch.bfloat16, torch.device(options.device))
     if half and options.device == "cpu":
         F.scaled_dot_product_attention = plain_attention
     run = Run(options.state, options.device, options.rate, options.from_release)
     budget = options.hours * 3600
     fixed = FixedObjects(options.overfit, options.device) if options.overfit else None
-    batches = Batches(run.progress["steps"], options.batch, options.device).stream() if not fixed else None
+    share = options.batch // options.processes
+    ahead = batches(run.progress["objects"], share, options.device, rank, options.processes)
     log = (options.state / "log.jsonl").open("a", encoding="utf-8")
+
+    def report(line: dict) -> None:
+        print(json.dumps(line | run.progress), file=log, flush=True)
+        print(line | run.progress, flush=True)
+
     last_save = window_start = time.monotonic()
     window_objects, sums = 0, {}
     while run.progress["seconds"] < budget:
@@ -305,10 +300,8 @@ def main() -> None:
         for optimizer in run.optimizers:
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(options.rate, done, step)
-        if fixed:
-            shapes, batch = fixed.draw(options.batch, step)
-        else:
-            shapes, batch = next(batches)
+        seed = step * options.processes + rank
+        shapes, batch = fixed.draw(share, seed) if fixed else next(ahead)
         run.model.train()
         rendering = done > 1 - RENDER_SHARE and not fixed
         if not rendering and step % 2 and not fixed:
@@ -316,39 +309,70 @@ def main() -> None:
         codes = encode(run.model, batch.pictures, torch.bfloat16 if half else torch.float32)
         losses = point_loss(run.model, codes, batch)
         if rendering:
-            generator = torch.Generator(options.device).manual_seed(step)
+            generator = torch.Generator(options.device).manual_seed(seed)
             losses["render"] = render_loss(run.model, codes, shapes, batch, generator)
         run.learn(losses)
 
         for name, value in losses.items():
             sums[name] = sums.get(name, 0.0) + value.item()
-        window_objects += len(batch.pictures)
+        window_objects += options.batch
         run.progress["steps"] += 1
-        run.progress["objects"] += len(batch.pictures)
-        run.progress["seconds"] += time.monotonic() - started
+        run.progress["objects"] += options.batch
+        run.progress["seconds"] += agreed(time.monotonic() - started)
+        if rank > 0:
+            continue
         if run.progress["steps"] % 50 == 0:
             rate = window_objects / (time.monotonic() - window_start)
-            line = {k: round(v / 50, 4) for k, v in sums.items()} | {"objects/s": round(rate, 1)} | run.progress
-            print(json.dumps(line), file=log, flush=True)
-            print(line, flush=True)
+            report({k: round(v / 50, 4) for k, v in sums.items()} | {"objects/s": round(rate, 1)})
             sums, window_objects, window_start = {}, 0, time.monotonic()
         if time.monotonic() - last_save > 60 * options.save_minutes:
             run.save()
-            line = {
-                "held-out": fixed.iou(run.average) if fixed else evaluate(run.average, 50, options.device)
-            } | run.progress
-            print(json.dumps(line), file=log, flush=True)
-            print(line, flush=True)
+            report({"held-out": fixed.iou(run.average) if fixed else evaluate(run.average, 50, options.device)})
             last_save = window_start = time.monotonic()
+            window_objects = 0
+    if rank > 0:
+        return
     run.save()
     if fixed:
         print("IoU on the training objects:", fixed.iou(run.average))
         return
     if options.release:
         run.release(RELEASE)
-    line = {"held-out": evaluate(run.average, 100, options.device)} | run.progress
-    print(json.dumps(line), file=log, flush=True)
-    print(line, flush=True)
+    report({"held-out": evaluate(run.average, 100, options.device)})
+
+
+def agreed(seconds: float) -> float:
+    """The first process's measure of time, in every process: the schedule must be the same in all."""
+    if not torch.distributed.is_initialized():
+        return seconds
+    clock = torch.tensor(seconds, dtype=torch.float64)
+    torch.distributed.broadcast(clock, 0)
+    return clock.item()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--hours", type=float, default=1.0, help="budget of the whole run, resumed parts included")
+    parser.add_argument("--state", type=Path, default=ROOT / "training", help="folder of the run's state and log")
+    parser.add_argument("--batch", type=int, default=32, help="objects a step, of all processes together")
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
+    parser.add_argument("--processes", type=int, default=1, help="that share each batch: on a CPU, as many as cores")
+    parser.add_argument("--save-minutes", type=float, default=4)
+    parser.add_argument("--overfit", type=int, default=0, metavar="N", help="train on N fixed objects, as a check")
+    parser.add_argument("--from-release", action="store_true", help="begin with the released weights")
+    parser.add_argument("--release", action="store_true", help="write the model into the extension at the end")
+    options = parser.parse_args()
+    if options.batch % options.processes:
+        parser.error(f"--batch {options.batch} cannot be shared evenly by --processes {options.processes}.")
+
+    options.state.mkdir(parents=True, exist_ok=True)
+    if options.processes == 1:
+        train(0, options, "")
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        meeting_place = (Path(folder) / "processes").as_uri()
+        torch.multiprocessing.spawn(train, (options, meeting_place), nprocs=options.processes)
 
 
 if __name__ == "__main__":

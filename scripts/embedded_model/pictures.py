@@ -220,8 +220,39 @@ def shade(
     return (albedo * light + highlight).clamp(0, 1)
 
 
+# JPEG's example quantization table for luminance (ITU-T T.81, table K.1), and its 8 × 8 cosine transform, orthonormal.
+JPEG_STEPS = torch.tensor(
+    [
+        [16.0, 11, 10, 16, 24, 40, 51, 61],
+        [12, 12, 14, 19, 26, 58, 60, 55],
+        [14, 13, 16, 24, 40, 57, 69, 56],
+        [14, 17, 22, 29, 51, 87, 80, 62],
+        [18, 22, 37, 56, 68, 109, 103, 77],
+        [24, 35, 55, 64, 81, 104, 113, 92],
+        [49, 64, 78, 87, 103, 121, 120, 101],
+        [72, 92, 95, 98, 112, 100, 103, 99],
+    ]
+)
+JPEG_COSINES = torch.cos(math.pi / 8 * torch.arange(8.0)[:, None] * (torch.arange(8.0) + 0.5)) / 2
+JPEG_COSINES[0] /= math.sqrt(2)
+
+
+def compress(picture: Tensor, coarseness: Tensor) -> Tensor:
+    """What JPEG leaves of pictures [B, H, W, 3] in [0, 1]: blocks of 8 × 8, frequencies rounded to coarse steps.
+
+    `coarseness` [B] scales the steps: 1 is a JPEG quality of 50, 0.2 one of 90, 0 leaves a picture as it is. Each
+    channel is rounded by the luminance table; the formats' subsampled chroma is not imitated.
+    """
+    batch, height, width, _ = picture.shape
+    cosines = JPEG_COSINES.to(picture.device)
+    steps = JPEG_STEPS.to(picture.device) / 255 * coarseness[:, None, None, None, None, None].clamp_min(1e-3)
+    blocks = picture.view(batch, height // 8, 8, width // 8, 8, 3).permute(0, 1, 3, 5, 2, 4)
+    rounded = torch.round(cosines @ blocks @ cosines.T / steps) * steps
+    return (cosines.T @ rounded @ cosines).permute(0, 1, 4, 2, 5, 3).reshape(picture.shape).clamp(0, 1)
+
+
 def degrade(picture: Tensor, coverage: Tensor, generator: torch.Generator) -> Tensor:
-    """What cameras and mattes do: exposure, blur, noise, a soft outline. [B, H, W, 3] on mid-grey, in [0, 1]."""
+    """What cameras and mattes do: exposure, noise, compression, a soft outline. [B, H, W, 3] on mid-grey, in [0, 1]."""
     batch, device = len(picture), picture.device
 
     def rand(*shape: int) -> Tensor:
@@ -231,8 +262,9 @@ def degrade(picture: Tensor, coverage: Tensor, generator: torch.Generator) -> Te
     gamma = 0.8 + 0.45 * rand(batch, 1, 1, 1)
     picture = (picture * gain).clamp(1e-4, 1).pow(gamma)
     picture = picture + 0.02 * rand(batch, 1, 1, 1) * torch.randn(picture.shape, generator=generator, device=device)
+    picture = compress(picture.clamp(0, 1), 1.2 * (rand(batch) - 0.5).clamp_min(0))
     alpha = coverage[..., None]
-    picture = picture.clamp(0, 1) * alpha + GREY * (1 - alpha)
+    picture = picture * alpha + GREY * (1 - alpha)
     soft = F.avg_pool2d(F.pad(picture.permute(0, 3, 1, 2), (1, 1, 1, 1), mode="replicate"), 3, 1).permute(0, 2, 3, 1)
     amount = 0.7 * (rand(batch, 1, 1, 1) - 0.4).clamp_min(0)
     return picture + (soft - picture) * amount
