@@ -35,6 +35,7 @@ from .gaussian import Gaussian
 from .isosurface import extract_surface
 from .occupancy import Occupancy
 from .pipeline import VIDEO_FPS, choose_device
+from .precision import choose_precision
 from .rendering import render_views
 from .tsr import TSR
 from .weights import PUBLISHED, find_model
@@ -98,7 +99,9 @@ class _Item:
 
     @functools.cached_property
     def field(self) -> Field:
-        return Field(self.scene_code, self.model.decoder, self.model.renderer, self.chunk_size)
+        field = Field(self.scene_code, self.model.decoder, self.model.renderer, self.chunk_size)
+        field.warnings = self.stage.notes  # one list, so that what the field warns of is told with the rest
+        return field
 
     @functools.cached_property
     def occupancy(self) -> Occupancy:
@@ -146,6 +149,7 @@ class Runtime:
         foreground_ratio: float = Job.foreground_ratio,
         mc_resolution: int = Job.resolution,
         model_save_format: str = "obj",
+        precision: str = Job.precision,
     ) -> None:
         """Set what the steps use. Everything done before is forgotten, the loaded model too.
 
@@ -158,6 +162,7 @@ class Runtime:
             foreground_ratio: longest side of the subject over the side of the square.
             mc_resolution: marching-cubes samples along each axis.
             model_save_format: glb, obj, ply or stl.
+            precision: number format of the network's large layers: auto, float32, bfloat16 or float16.
 
         Raises:
             DIF3DError: there is no such picture or folder, or a value is of no use.
@@ -177,6 +182,8 @@ class Runtime:
         self.chunk_size, self.padding = chunk_size, padding
         self.foreground_ratio, self.mc_resolution = foreground_ratio, mc_resolution
         self.device = choose_device("auto")
+        choose_precision(precision, self.device, 0)  # an unknown one is told now, not after the depth model has loaded
+        self.precision = precision
         self.premodel = self.model = None
         self._items = []
         self._done = {"set_variables"}
@@ -197,7 +204,7 @@ class Runtime:
         self.timer.end("Initializing pre-model (Gaussian model)")
         self.timer.start("Initializing TSR model")
         found = find_model(self.pretrained, network)
-        self.model = TSR.from_files(found).to(self.device)
+        self.model = TSR.from_files(found, self.precision, self.device)
         logger.info("The model is %s, on %s.", found.label, self.device)
         self.timer.end("Initializing TSR model")
         self._done = {"set_variables", "initilize"}

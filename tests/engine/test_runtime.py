@@ -8,11 +8,13 @@ from pathlib import Path
 import imageio_ffmpeg
 import numpy as np
 import pytest
+import torch
 import trimesh
 from PIL import Image, ImageDraw
 
 from dif3d_blender.engine import Runtime, Timer, runtime
 from dif3d_blender.engine.errors import DIF3DError
+from dif3d_blender.engine.field import Field
 
 SMALL = {"padding": 4, "mc_resolution": 16}  # for pictures of 32 pixels
 
@@ -85,6 +87,7 @@ def test_the_defaults_are_dif3d_s():
 
     defaults = {name: value.default for name, value in inspect.signature(Runtime.set_variables).parameters.items()}
     del defaults["self"]
+    assert defaults.pop("precision") == "auto"  # ours: DIF3D knew float32 only
     assert defaults == {
         "input_path": "input/",
         "output_path": "output/",
@@ -172,6 +175,26 @@ def test_what_needs_depth_is_left_out_without_it(ready, monkeypatch):
     assert [path.name for path in (ready.out_path / "3dfiles").iterdir()] == ["mesh.obj"]
 
 
+def test_precision_and_what_the_field_warns_of(ready, monkeypatch):
+    """Memory that runs out, which a field overcomes, is told with the picture's notes."""
+    features = Field._features
+
+    def short_of_memory(field, points):
+        if len(points) > 1000:
+            raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 9 bytes")
+        return features(field, points)
+
+    monkeypatch.setattr(Field, "_features", short_of_memory)
+    ready.set_variables(ready._pictures[0], ready.out_path, ready.pretrained, precision="bfloat16", **SMALL)
+    ready.initilize()
+    ready.img_process()
+    ready.modelRun()
+    ready.export_mesh()
+    assert ready.model.dtype == torch.bfloat16
+    (notes,) = ready.notes.values()
+    assert any("Memory ran out" in note for note in notes)
+
+
 def test_values_that_are_of_no_use(ready, tmp_path):
     good = tmp_path / "egg.png"
     for wrong, words in (
@@ -180,6 +203,7 @@ def test_values_that_are_of_no_use(ready, tmp_path):
         ({"mc_resolution": 1}, "mc_resolution is 1"),
         ({"chunk_size": -1}, "chunk_size is -1"),
         ({"foreground_ratio": 1.5}, "foreground_ratio is 1.5"),
+        ({"precision": "int4"}, "The precision 'int4' is not known"),
     ):
         with pytest.raises(DIF3DError, match=re.escape(words)):
             Runtime().set_variables(**{"input_path": good, "output_path": tmp_path, **wrong})
