@@ -13,14 +13,20 @@ surface, sRGB. The baselines are the mean shape of 256 training objects, and the
 
 `--outlined` objects of each are then measured as a job makes them too: with the camera found by registration, and the
 picture's outline given to the field. The silhouette's IoU is from that camera, with the picture's mask.
+
+The two groups are measured side by side, each by a process of its own.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
+import multiprocessing
+import os
 import sys
 from collections import defaultdict
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +50,10 @@ from dif3d_blender.engine.silhouette import silhouette_correction
 from dif3d_blender.engine.tsr import TSR
 
 TABLE_SEED = HELD_OUT_SEED + 1_000_000  # apart from the objects that a training run is watched with
+GROUPS = {  # names of templates, share of free compositions among them, seed
+    "seen by training": (templates.SEEN, templates.FREE_SHARE, TABLE_SEED),
+    "left out of training": (templates.HELD_OUT, 0.0, TABLE_SEED + 100_000),
+}
 CELLS = 40
 SURFACE_RESOLUTION = 72
 SURFACE_POINTS = 4000
@@ -92,8 +102,7 @@ def measure(
             for shape, value in zip(objects, values, strict=True):
                 for group in ("all", shape.name):
                     scores[group][label].append(value)
-        print(f"\r{start + len(objects)} of {count}", end="", file=sys.stderr, flush=True)
-    print(file=sys.stderr)
+        print(f"{names[0]} …: {start + len(objects)} of {count}", file=sys.stderr, flush=True)
     return {
         group: {label: float(np.mean(values)) for label, values in of_group.items()} | {"objects": len(of_group["IoU"])}
         for group, of_group in scores.items()
@@ -173,6 +182,19 @@ def table(results: dict[str, dict[str, float]]) -> str:
     return "\n".join(lines)
 
 
+def measure_group(label: str, options: argparse.Namespace) -> dict[str, dict[str, dict[str, float]]]:
+    """All tables of one group of `GROUPS`, by title."""
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // len(GROUPS)))
+    names, free_share, seed = GROUPS[label]
+    model = TSR.from_pretrained(options.model, weight_name="model.safetensors")
+    training = [make_batch(seed, 32, "cpu") for seed in range(8)]
+    mean = metrics.mean_shape(torch.cat([metrics.true_occupancy(s, b.pose, CELLS) for s, b in training]))
+    tables = {label: measure(model, names, free_share, options.objects, mean, seed)}
+    if options.outlined:
+        tables[f"{label}, outlined"] = measure_outline(model, names, free_share, options.outlined, seed)
+    return tables
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("model", nargs="?", type=Path, default=RELEASE)
@@ -180,20 +202,12 @@ def main() -> None:
     parser.add_argument("--outlined", type=int, default=40, help="of those: as a job makes them")
     parser.add_argument("--json", type=Path, help="write the numbers to this file too")
     options = parser.parse_args()
-    model = TSR.from_pretrained(options.model, weight_name="model.safetensors")
-    training = [make_batch(seed, 32, "cpu") for seed in range(8)]
-    mean = metrics.mean_shape(torch.cat([metrics.true_occupancy(s, b.pose, CELLS) for s, b in training]))
     results = {}
-    for label, names, free_share, seed in (
-        ("seen", templates.SEEN, templates.FREE_SHARE, TABLE_SEED),
-        ("left out", templates.HELD_OUT, 0.0, TABLE_SEED + 100_000),
-    ):
-        results[label] = measure(model, names, free_share, options.objects, mean, seed)
-        print(f"\nTemplates {label} of training:\n\n{table(results[label])}", flush=True)
-        if options.outlined:
-            outlined = measure_outline(model, names, free_share, options.outlined, seed)
-            print(f"\nThe first of them as a job makes them:\n\n{table(outlined)}", flush=True)
-            results[f"{label}, outlined"] = outlined
+    with ProcessPoolExecutor(len(GROUPS), multiprocessing.get_context("spawn")) as pool:
+        for tables in pool.map(measure_group, GROUPS, itertools.repeat(options)):
+            for title, rows in tables.items():
+                print(f"\nTemplates {title}:\n\n{table(rows)}", flush=True)
+            results |= tables
     if options.json:
         options.json.write_text(json.dumps(results, indent=1), encoding="utf-8")
 

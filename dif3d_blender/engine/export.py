@@ -7,7 +7,8 @@ readers expect: GLB and OBJ Y up facing +Z, PLY and STL Z up facing −Y (docs/a
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Sequence
+import struct
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -332,9 +333,16 @@ def save_video(frames: Iterable[Image.Image | np.ndarray], path: Path | str, fps
             output_params=["-crf", "18", "-movflags", "+faststart"],
             ffmpeg_log_level="error",
         )
+
+        def send(frame: np.ndarray | None) -> None:
+            try:
+                writer.send(frame)
+            except (OSError, RuntimeError) as error:  # ffmpeg ended, or could not be started
+                raise DIF3DError(f"ffmpeg could not write {path}: {str(error).splitlines()[0]}") from error
+
         try:
-            writer.send(None)
-            writer.send(first)
+            send(None)
+            send(first)
             for number, frame in enumerate(frames, start=1):
                 frame = _video_frame(frame)
                 if frame.shape != first.shape:
@@ -342,14 +350,33 @@ def save_video(frames: Iterable[Image.Image | np.ndarray], path: Path | str, fps
                         f"Frame {number} of {Path(path).name} is {frame.shape[1]}×{frame.shape[0]} pixels, the first "
                         f"is {width}×{height}. All frames of a video have one size."
                     )
-                writer.send(frame)
-            writer.close()
-        except (BrokenPipeError, RuntimeError) as error:
-            raise DIF3DError(f"ffmpeg could not write {path}: {error}") from error
+                send(frame)
         finally:
             writer.close()
-        if not temporary.is_file() or temporary.stat().st_size == 0:
-            raise DIF3DError(f"ffmpeg wrote nothing to {path}. Is the disk of that folder full?")
+        if not _is_whole_video(temporary):
+            raise DIF3DError(f"ffmpeg did not finish {path}. Is the disk of that folder full?")
+
+
+def _is_whole_video(path: Path) -> bool:
+    """Whether an MP4 file holds its index and its frames, and all of its boxes (ISO/IEC 14496-12, 4.2) are there.
+
+    imageio-ffmpeg does not tell how ffmpeg ended.
+    """
+    kinds, place = set(), 0
+    if not path.is_file():
+        return False
+    whole = path.stat().st_size
+    with path.open("rb") as file:
+        while place + 8 <= whole:
+            file.seek(place)
+            size, kind = struct.unpack(">I4s", file.read(8))
+            if size == 1:  # the size follows, in 64 bits
+                size = int.from_bytes(file.read(8), "big")
+            if size < 8:
+                return False
+            kinds.add(kind)
+            place += size
+    return place == whole and {b"ftyp", b"moov", b"mdat"} <= kinds
 
 
 def _video_frame(frame: Image.Image | np.ndarray) -> np.ndarray:
@@ -360,9 +387,15 @@ def _video_frame(frame: Image.Image | np.ndarray) -> np.ndarray:
     return np.ascontiguousarray(np.pad(array, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge"))
 
 
-def save_pictures(folder: Path | str, frames: Sequence[Image.Image | np.ndarray]) -> list[Path]:
-    """Write frames as FOLDER/render_000.png, render_001.png …; return the paths."""
-    paths = [Path(folder) / f"render_{number:03d}.png" for number in range(len(frames))]
-    for path, frame in zip(paths, frames, strict=True):
-        save_png(path, frame)
+def save_pictures(folder: Path | str, frames: Iterable[Image.Image | np.ndarray]) -> list[Path]:
+    """Write frames as FOLDER/render_000.png, render_001.png …; return the paths.
+
+    Frames are taken one at a time. Pictures of such names that are there from a longer row are removed.
+    """
+    paths = []
+    for number, frame in enumerate(frames):
+        paths.append(Path(folder) / f"render_{number:03d}.png")
+        save_png(paths[-1], frame)
+    for old in set(Path(folder).glob("render_[0-9][0-9][0-9]*.png")) - set(paths):
+        old.unlink(missing_ok=True)
     return paths

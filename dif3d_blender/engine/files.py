@@ -14,7 +14,7 @@ _CANNOT_WRITE = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
     errno.EFBIG: "the file would be larger than this disk or account allows",
-    errno.EACCES: "there is no permission to write there",
+    errno.EACCES: "there is no permission to write there, or another program has the file open",
     errno.EPERM: "there is no permission to write there",
     errno.EROFS: "the disk is read-only",
     errno.ENOTDIR: "part of that path is a file, not a folder",
@@ -42,6 +42,8 @@ def atomic_path(final: Path | str) -> Iterator[Path]:
         temporary.replace(final)
     except OSError as error:
         reason = _CANNOT_WRITE.get(errno.ENOSPC if _is_short_write(error) else error.errno)
+        if reason is None and error.filename is not None:  # a disk that went away, a name it does not take
+            reason = error.strerror
         elsewhere = error.filename is not None and not str(temporary).startswith(str(error.filename))
         if reason is None or elsewhere:
             raise

@@ -6,6 +6,7 @@ import contextlib
 import functools
 import io
 import os
+import struct
 import sys
 import warnings
 from dataclasses import dataclass
@@ -33,12 +34,14 @@ class CutOut:
     Attributes:
         image: RGBA with straight alpha, as large as the picture.
         method: "alpha" (the picture's own), "rembg", "plain" (our matte) or "whole" (nothing was cut away).
-        note: a sentence for the report: how it was done, what was substituted, what looks wrong.
+        note: a sentence for the report: how it was done, and what was substituted.
+        warning: another one, where something looks wrong.
     """
 
     image: Image.Image
     method: str
     note: str
+    warning: str = ""
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,8 @@ class Subject:
         image: RGBA square with straight alpha.
         picture: the same on mid-grey, float32 [H, W, 3], sRGB in [0, 1].
         mask: its alpha, float32 [H, W] in [0, 1].
-        method, note: as in `CutOut`.
+        method: as in `CutOut`.
+        note: its note and warning.
     """
 
     image: Image.Image
@@ -63,7 +67,7 @@ def load_subject(path: Path | str, method: str = "auto", ratio: float = 0.85, al
     """Open, cut out and frame: `open_picture`, `cut_out`, `resize_foreground`, `on_grey`, which see."""
     cut = cut_out(open_picture(path), method, allow_network)
     framed = resize_foreground(cut.image, ratio)
-    return Subject(framed, *on_grey(framed), cut.method, cut.note)
+    return Subject(framed, *on_grey(framed), cut.method, f"{cut.note} {cut.warning}".strip())
 
 
 # ----------------------------------------------------------------------------------------------------------- opening
@@ -80,7 +84,11 @@ def find_pictures(path: Path | str) -> list[Path]:
         return [path]
     if not path.is_dir():
         raise DIF3DError(f"There is no picture or folder {path}.")
-    pictures = sorted(entry for entry in path.iterdir() if entry.suffix.lower() in SUFFIXES and entry.is_file())
+    pictures = sorted(  # but not macOS's "._photo.jpg", which holds no picture
+        entry
+        for entry in path.iterdir()
+        if entry.suffix.lower() in SUFFIXES and not entry.name.startswith(".") and entry.is_file()
+    )
     if not pictures:
         raise DIF3DError(f"The folder {path} holds no pictures ({', '.join(SUFFIXES)}).")
     return pictures
@@ -111,7 +119,7 @@ def open_picture(path: Path | str) -> Image.Image:
             with Image.open(path) as file:
                 file.draft(None, (LONGEST_SIDE, LONGEST_SIDE))  # lets a large JPEG be decoded at a fraction of its size
                 file.load()
-                picture = ImageOps.exif_transpose(file)
+                picture = _upright(file)
     except Image.DecompressionBombError as error:
         limit = 2 * Image.MAX_IMAGE_PIXELS // 1_000_000
         raise DIF3DError(
@@ -121,17 +129,37 @@ def open_picture(path: Path | str) -> Image.Image:
         raise DIF3DError(
             f"{path} is not a picture that can be read. Use PNG, JPEG, WebP, TIFF, BMP or another common format."
         ) from error
+    except PermissionError as error:
+        raise DIF3DError(
+            f"There is no permission to read the picture {path}. Allow it in the system's settings, or copy it to "
+            "another folder."
+        ) from error
     except (OSError, SyntaxError, ValueError, EOFError, RuntimeError) as error:  # Pillow's readers on broken files
         raise DIF3DError(f"The picture {path} is damaged or incomplete: {error}") from error
 
     picture = _to_srgb(picture)
-    if min(picture.size) < SHORTEST_SIDE:
-        raise DIF3DError(
-            f"The picture {path} is {picture.width}×{picture.height} pixels. At least {SHORTEST_SIDE} on each side are "
-            "needed, and a few hundred make a good model."
-        )
+    width, height = picture.size
     picture.thumbnail((LONGEST_SIDE, LONGEST_SIDE), Image.Resampling.LANCZOS, reducing_gap=3.0)
+    if min(picture.size) < SHORTEST_SIDE:
+        scaled = (
+            "" if picture.width == width else f", of which {picture.width}×{picture.height} are left when scaled down"
+        )
+        raise DIF3DError(
+            f"The picture {path} is {width}×{height} pixels{scaled}. At least {SHORTEST_SIDE} on each side are needed, "
+            "and a few hundred make a good model."
+        )
     return picture
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    """Return a loaded picture as its EXIF orientation wants it."""
+    try:
+        picture.getexif()  # which Pillow keeps
+    except (struct.error, TypeError, KeyError, IndexError, SyntaxError, ValueError):
+        return picture  # what it says of itself cannot be read; the picture can
+    for written in ("exif", "Raw profile type exif"):
+        picture.info.pop(written, None)  # else all of it would be written again, which odd values do not survive
+    return ImageOps.exif_transpose(picture)
 
 
 def _to_srgb(picture: Image.Image) -> Image.Image:
@@ -170,7 +198,7 @@ def _grey_to_8_bits(picture: Image.Image) -> Image.Image:
 
     Integers are taken by their format's range; where a format has none (32-bit integers, floats), by what is in them.
     """
-    values = np.nan_to_num(np.asarray(picture, dtype=np.float64))
+    values = np.nan_to_num(np.asarray(picture, dtype=np.float64), posinf=0.0, neginf=0.0)
     limits = {"F": (1.0,), "I": (255.0, 65535.0)}.get(picture.mode, (65535.0,))
     white = next((limit for limit in limits if values.max() <= limit), values.max())
     return Image.fromarray(np.round(np.clip(values / white, 0.0, 1.0) * 255.0).astype(np.uint8))
@@ -199,7 +227,7 @@ def cut_out(image: Image.Image, method: str = "auto", allow_network: bool = Fals
     if has_alpha and image.getextrema()[3][1] < 8:
         raise DIF3DError("The picture is fully transparent: there is no subject in it.")
     if method == "keep" or (method == "auto" and has_alpha and not _covers_frame(image)):
-        if has_alpha:
+        if has_alpha and not _covers_frame(image):
             return _checked(image, "alpha", "The picture's own transparency was used.")
         return CutOut(image.convert("RGBA"), "whole", "The picture was used as it is: nothing was cut away.")
 
@@ -245,17 +273,17 @@ def _with_alpha(color: Image.Image, alpha: np.ndarray, original: Image.Image) ->
 
 
 def _checked(image: Image.Image, method: str, note: str) -> CutOut:
-    """Return the cut-out with a warning in its note where the subject is cut off; raise where there is none."""
+    """Return the cut-out, with a warning where the subject is cut off; raise where there is none."""
     box = _bounds(image)
     if box is None:
         raise DIF3DError("No subject was found in the picture.")
     width, height = box[2] - box[0], box[3] - box[1]
     if max(width, height) < SHORTEST_SIDE:
         raise DIF3DError(f"The subject is only {width}×{height} pixels in the picture. Use a larger picture of it.")
-    touched = _touched_borders(image)
-    if touched:
-        note += f" Warning: the subject touches the picture's {', '.join(touched)} border and may be cut off there."
-    return CutOut(image, method, note)
+    touched, warning = _touched_borders(image), ""
+    if 0 < len(touched) < 4:  # one that touches all four was trimmed to its size
+        warning = f"The subject touches the picture's {', '.join(touched)} border and may be cut off there."
+    return CutOut(image, method, note, warning)
 
 
 def _bounds(image: Image.Image) -> tuple[int, int, int, int] | None:

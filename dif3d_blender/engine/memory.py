@@ -28,8 +28,10 @@ def free_bytes(device: torch.device | str = "cpu") -> int:
     try:
         limit = (_CGROUP / "memory.max").read_text().strip()
         used = int((_CGROUP / "memory.current").read_text())
+        kept = dict(line.split() for line in (_CGROUP / "memory.stat").read_text().splitlines())
+        used -= int(kept["inactive_file"]) + int(kept["active_file"])  # what was read of files; given up when needed
         return free if limit == "max" else min(free, max(0, int(limit) - used))
-    except (OSError, ValueError):  # no container, or not Linux
+    except (OSError, ValueError, KeyError):  # no container, or not Linux
         return free
 
 

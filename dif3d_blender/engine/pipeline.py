@@ -47,7 +47,7 @@ from .memory import peak_bytes
 from .occupancy import Occupancy
 from .projection import Photo, matched_exposure, project
 from .registration import Registration, register
-from .rendering import render_views
+from .rendering import each_view
 from .silhouette import is_outline, shrink_mask, silhouette_correction
 from .splats import save_gaussians, write_ply, write_splat_glb
 from .texture import texture_mesh
@@ -190,7 +190,9 @@ def _prepare_picture(
     """
     cut = cut_out(open_picture(job.picture), job.background, job.allow_network)
     facts["background"] = cut.method
-    facts["substitutions" if cut.method == "plain" else "warnings"] += [cut.note] if cut.method != "alpha" else []
+    facts["substitutions"] += [cut.note] if cut.method == "plain" else []
+    facts["warnings"] += [cut.note] if cut.method == "whole" else []
+    facts["warnings"] += [cut.warning] if cut.warning else []
     picture, mask = frame_subject(cut.image, job.foreground_ratio)
     files["foreground"] = str(output / "images" / "Removed_BG.png")
     save_png(files["foreground"], picture)
@@ -214,9 +216,12 @@ def _match_outline(
 
     The mask is kept beside the triplane, so that both can be asked again. Without one, the field stays as it is.
     """
-    if mask is None or not is_outline(mask):
+    path = output / "arrays" / "outline.npy"
+    if not job.code:
+        path.unlink(missing_ok=True)  # another run's, which would be taken for this one's
+    if mask is None or facts.get("background") == "whole" or not is_outline(mask):
         if not job.code:
-            facts["warnings"].append("The subject fills the picture, so its outline could not help the model.")
+            facts["warnings"].append("The subject has no outline in the picture that could help the model.")
         return field, Registration(Camera(), 0.0)
     occupancy = Occupancy(field)
     if occupancy.density.max() <= job.threshold:
@@ -224,8 +229,8 @@ def _match_outline(
     before = register(field, mask, occupancy, job.threshold)
     field = field.corrected(silhouette_correction(field, before.camera, torch.from_numpy(mask), job.threshold))
     facts["registration"] = dataclasses.asdict(before)
-    files["outline"] = str(output / "arrays" / "outline.npy")
-    save_array(files["outline"], shrink_mask(mask))
+    files["outline"] = str(path)
+    save_array(path, shrink_mask(mask))
     return field, before
 
 
@@ -385,7 +390,7 @@ def _write_frames(
     if photo is not None:
         field = field.corrected(picture_correction(field, photo, job.threshold, occupancy))
         occupancy = None  # its colours are those of before
-    views = render_views(
+    views = each_view(
         field,
         job.frames,
         height=job.frame_size,
@@ -394,13 +399,14 @@ def _write_frames(
         dense=job.dense,
         progress=lambda done: progress(done, f"{round(done * job.frames)} of {job.frames}"),
     )
-    frames = [Image.fromarray(frame) for frame in (views.clamp(0, 1) * 255).round().byte().cpu().numpy()]
-    folder = output / "renderfiles"
-    files["frames"] = str(save_pictures(folder, frames)[0])
+    paths = save_pictures(output / "renderfiles", (view.cpu().numpy() for view in views))
+    files["frames"] = str(paths[0])
+    video = output / "renderfiles" / "render.mp4"
     try:
-        save_video(frames, folder / "render.mp4", VIDEO_FPS)
-        files["video"] = str(folder / "render.mp4")
+        save_video(map(Image.open, paths), video, VIDEO_FPS)
+        files["video"] = str(video)
     except DIF3DError as error:
+        video.unlink(missing_ok=True)  # another run's, of other frames
         facts["warnings"].append(f"No video was written: {error}")
 
 

@@ -10,7 +10,7 @@ light, which takes the colour seen so far.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 import torch.nn.functional as F
@@ -40,7 +40,26 @@ def render_views(
     dense: bool = False,
     progress: Callable[[float], None] | None = None,
 ) -> Tensor:
+    """Render `field` as `each_view` does: pictures [n_views, height, width, 3], sRGB in [0, 1], on white."""
+    cameras = elevation_deg, camera_distance, fovy_deg
+    return torch.stack(list(each_view(field, n_views, *cameras, height, width, occupancy, dense, progress)))
+
+
+def each_view(
+    field: Field,
+    n_views: int,
+    elevation_deg: float = 0.0,
+    camera_distance: float = 1.9,
+    fovy_deg: float = 40.0,
+    height: int = 256,
+    width: int = 256,
+    occupancy: Occupancy | None = None,
+    dense: bool = False,
+    progress: Callable[[float], None] | None = None,
+) -> Iterator[Tensor]:
     """Render `field` from `n_views` cameras on a circle, the first at azimuth 0 (see `cameras.get_spherical_cameras`).
+
+    One at a time, for many large ones are more than memory holds.
 
     Args:
         field: what to render.
@@ -54,13 +73,13 @@ def render_views(
         dense: decode every sample: the slow reference.
         progress: called after each view with the fraction that is done.
 
-    Returns:
-        Pictures [n_views, height, width, 3], sRGB in [0, 1], on white, on the field's device.
+    Yields:
+        Pictures [height, width, 3], sRGB in [0, 1], on white, on the field's device.
     """
     scene = None if dense else _Scene(field, occupancy or Occupancy(field))
-    views = torch.empty(n_views, height * width, 3, device=field.device)
     at_once = _CPU_RAYS if field.device.type == "cpu" else _GPU_RAYS
-    for number, view in enumerate(views):
+    for number in range(n_views):
+        view = torch.empty(height * width, 3, device=field.device)
         camera = Camera(elevation_deg, 360 * number / n_views, camera_distance, fovy_deg)
         rays = (part.reshape(-1, 3).to(field.device).split(at_once) for part in camera.rays(height, width))
         with torch.no_grad():
@@ -68,7 +87,7 @@ def render_views(
                 colors.copy_(field.render_dense(*some) if scene is None else scene.render(*some))
         if progress is not None:
             progress((number + 1) / n_views)
-    return views.view(n_views, height, width, 3).clamp_(0, 1)
+        yield view.view(height, width, 3).clamp_(0, 1)
 
 
 class _Scene:

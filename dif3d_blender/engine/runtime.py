@@ -36,7 +36,7 @@ from .isosurface import extract_surface
 from .occupancy import Occupancy
 from .pipeline import VIDEO_FPS, choose_device
 from .precision import choose_precision
-from .rendering import render_views
+from .rendering import each_view
 from .tsr import TSR
 from .weights import PUBLISHED, find_model
 
@@ -271,11 +271,12 @@ class Runtime:
         self._need("modelRun", "render")
 
         def process(item: _Item) -> None:
-            views = render_views(item.field, n_views, height=size, width=size, occupancy=item.occupancy)
-            frames = [Image.fromarray(np.round(view * 255.0).astype(np.uint8)) for view in views.cpu().numpy()]
-            save_pictures(item.output / "renderfiles", frames)
+            views = each_view(item.field, n_views, height=size, width=size, occupancy=item.occupancy)
+            paths = save_pictures(item.output / "renderfiles", (view.cpu().numpy() for view in views))
+            video = item.output / "renderfiles" / "render.mp4"
+            video.unlink(missing_ok=True)  # another run's, of other frames
             with _optional(item, "The video is left out"):
-                save_video(frames, item.output / "renderfiles" / "render.mp4", VIDEO_FPS)
+                save_video(map(Image.open, paths), video, VIDEO_FPS)
 
         self._run("render", "Rendering", process)
 
@@ -312,7 +313,7 @@ class Runtime:
         """The output folder itself for one picture, else one below it by the picture's name."""
         if len(self._pictures) == 1:
             return self.out_path
-        namesakes = [other for other in self._pictures if other.stem == path.stem]
+        namesakes = [other for other in self._pictures if other.stem.casefold() == path.stem.casefold()]
         return self.out_path / (path.stem if len(namesakes) == 1 else path.name)
 
     def _good(self) -> list[_Item]:

@@ -45,25 +45,27 @@ def unwrap(vertices: np.ndarray, faces: np.ndarray, seconds: float = TIME_LIMIT)
     Raises:
         UnwrapError: it took too long, xatlas is missing or failed on this mesh. The message says which.
     """
-    with tempfile.TemporaryDirectory(prefix="dif3d-unwrap-") as folder:
-        np.save(Path(folder) / "vertices.npy", np.ascontiguousarray(vertices, np.float32))
-        np.save(Path(folder) / "faces.npy", np.ascontiguousarray(faces, np.uint32))
-        try:
+    try:
+        with tempfile.TemporaryDirectory(prefix="dif3d-unwrap-") as folder:
+            np.save(Path(folder) / "vertices.npy", np.ascontiguousarray(vertices, np.float32))
+            np.save(Path(folder) / "faces.npy", np.ascontiguousarray(faces, np.uint32))
             subprocess.run(
-                [sys.executable, "-c", _PROGRAM, folder],
+                [sys.executable, "-P", "-c", _PROGRAM, folder],  # -P: no modules from the folder that one stands in
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 timeout=seconds,
                 check=True,
             )
-        except subprocess.TimeoutExpired as error:
-            raise UnwrapError(
-                f"Unwrapping {len(faces):,} faces was stopped after {seconds:g} s. Set a lower face limit."
-            ) from error
-        except subprocess.CalledProcessError as error:
-            lines = error.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
-            raise UnwrapError(f"xatlas could not unwrap {len(faces):,} faces ({lines[-1]}).") from error
-        uv = np.load(Path(folder) / "uv.npy", allow_pickle=False)
+            uv = np.load(Path(folder) / "uv.npy", allow_pickle=False)
+    except subprocess.TimeoutExpired as error:
+        raise UnwrapError(
+            f"Unwrapping {len(faces):,} faces was stopped after {seconds:g} s. Set a lower face limit."
+        ) from error
+    except subprocess.CalledProcessError as error:
+        lines = error.stderr.decode(errors="replace").strip().splitlines() or ["no message"]
+        raise UnwrapError(f"xatlas could not unwrap {len(faces):,} faces ({lines[-1]}).") from error
+    except OSError as error:
+        raise UnwrapError(f"The folder for temporary files can't be used ({error}). Make room there.") from error
     if uv.shape != (len(faces), 3, 2) or not np.isfinite(uv).all():
         raise UnwrapError(f"xatlas left some of the {len(faces):,} faces without UV coordinates.")
     return uv.astype(np.float32).clip(0, 1)

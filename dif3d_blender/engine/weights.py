@@ -8,13 +8,20 @@ from __future__ import annotations
 
 import logging
 import pickle  # for the name of an exception of torch.load(weights_only=True); nothing is unpickled here
+import time
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from huggingface_hub import hf_hub_download, try_to_load_from_cache
-from huggingface_hub.errors import EntryNotFoundError, HFValidationError, RepositoryNotFoundError
+from huggingface_hub.errors import (
+    EntryNotFoundError,
+    HFValidationError,
+    HTTPError,
+    LocalEntryNotFoundError,
+    RepositoryNotFoundError,
+)
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from safetensors import SafetensorError, safe_open
@@ -30,6 +37,7 @@ from .precision import choose_precision, large_weights
 PUBLISHED = "stabilityai/TripoSR"
 EMBEDDED = Path(__file__).parent / "embedded"
 _WORTH_CONVERTING = 100_000_000  # bytes of a float32 file from which a 16-bit copy is kept
+_ABANDONED = 3600.0  # seconds after which an unfinished copy is nobody's
 _log = logging.getLogger(__name__)
 
 
@@ -109,6 +117,8 @@ def _download(repository: str, config_name: str, weight_names: list[str]) -> Mod
             weights = fetch(weight_names[0])
         except EntryNotFoundError:
             weights = fetch(weight_names[-1])
+    except LocalEntryNotFoundError as error:  # of which the message tells why: no connection, as a rule
+        raise DIF3DError(f"The model {repository!r} could not be downloaded: {error}") from error
     except RepositoryNotFoundError as error:
         raise DIF3DError(f"Hugging Face has no public model {repository!r}. Check its name.") from error
     except EntryNotFoundError as error:
@@ -116,7 +126,7 @@ def _download(repository: str, config_name: str, weight_names: list[str]) -> Mod
             f"The Hugging Face model {repository!r} lacks {config_name} or {' or '.join(weight_names)}: "
             "it is not a model of this kind."
         ) from error
-    except (OSError, ValueError) as error:  # what the hub client raises when the connection or the disk fails
+    except (OSError, ValueError, HTTPError) as error:  # what the hub client raises when connection or disk fail
         raise DIF3DError(f"The model {repository!r} could not be downloaded: {error}") from error
     return ModelFiles(config, weights, repository)
 
@@ -225,6 +235,9 @@ def _read_converted(path: Path, source: Path) -> dict[str, Tensor] | None:
 def _write_converted(path: Path, source: Path, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     """Write the 16-bit file; return its tensors, mapped, or those given where it cannot be written."""
     try:
+        for left in path.parent.glob(f".{path.stem}.*{path.suffix}"):  # by a program that was ended while it wrote
+            if time.time() - left.stat().st_mtime > _ABANDONED:
+                left.unlink(missing_ok=True)
         with atomic_path(path) as temporary:
             save_file(tensors, temporary, metadata={"source": _fingerprint(source)})
             temporary.chmod(source.stat().st_mode & 0o777)

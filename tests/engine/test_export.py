@@ -3,6 +3,7 @@
 import errno
 import json
 import struct
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -183,6 +184,32 @@ def test_video_of_nothing_or_of_mixed_sizes(tmp_path):
     with pytest.raises(DIF3DError, match=r"Frame 1 of render\.mp4 is 8×8"):
         export.save_video([np.zeros((16, 16, 3)), np.zeros((8, 8, 3))], tmp_path / "render.mp4")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the stand-ins for ffmpeg are shell scripts")
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [
+        ("exit 1", "ffmpeg could not write"),
+        ('cat >/dev/null; for o; do :; done; printf broken >"$o"', "did not finish"),
+    ],
+)
+def test_an_ffmpeg_that_fails_leaves_no_video(tmp_path, monkeypatch, program, words):
+    stand_in = tmp_path / "ffmpeg"
+    stand_in.write_text(f'#!/bin/sh\n[ "$1" = -version ] && exec echo ffmpeg version 7\n{program}\n')
+    stand_in.chmod(0o755)
+    monkeypatch.setattr("imageio_ffmpeg.get_ffmpeg_exe", lambda: str(stand_in))
+    monkeypatch.setattr("imageio_ffmpeg._io.get_ffmpeg_exe", lambda: str(stand_in))
+    with pytest.raises(DIF3DError, match=words):
+        export.save_video([np.zeros((256, 256, 3))] * 20, tmp_path / "video" / "render.mp4")
+    assert not list((tmp_path / "video").iterdir())
+
+
+def test_frames_of_a_longer_row_do_not_stay(tmp_path):
+    export.save_pictures(tmp_path, [np.zeros((4, 4, 3))] * 5)
+    (tmp_path / "render_mine.png").touch()
+    paths = export.save_pictures(tmp_path, (np.ones((4, 4, 3)) for _ in range(2)))
+    assert sorted(tmp_path.iterdir()) == [*paths, tmp_path / "render_mine.png"]
 
 
 def test_gradio_turn_is_triposr_s():

@@ -184,6 +184,27 @@ def test_exif_orientation_and_colour_profile(tmp_path):
     assert foreground.open_picture(tmp_path / "profile.png").getpixel((5, 5)) == (200, 50, 50)
 
 
+def test_odd_exif_values_do_not_spoil_a_picture(tmp_path):
+    picture, exif = Image.new("RGB", (40, 20), "red"), Image.Exif()
+    exif[0x0112], exif[0x0103] = 6, 1  # turned by a quarter; compression
+    picture.save(tmp_path / "odd.jpg", exif=exif)
+    written = (tmp_path / "odd.jpg").read_bytes()
+    entry = written.index(struct.pack(">HHI", 0x0103, 3, 1))  # now of four bytes, of which Pillow would write two
+    (tmp_path / "odd.jpg").write_bytes(
+        written[:entry] + struct.pack(">HHII", 0x0103, 4, 1, 70_000) + written[entry + 12 :]
+    )
+    with Image.open(tmp_path / "odd.jpg") as file:
+        assert file.getexif()[0x0103] == 70_000
+    assert foreground.open_picture(tmp_path / "odd.jpg").size == (20, 40)
+
+
+def test_values_without_end_are_black(tmp_path):
+    values = np.linspace(0, 1, 400, dtype=np.float32).reshape(20, 20)
+    values[0, 0] = np.inf
+    Image.fromarray(values).save(tmp_path / "float.tif")
+    assert np.asarray(foreground.open_picture(tmp_path / "float.tif"))[-1, -1, 0] == 255
+
+
 def test_transparency_survives(tmp_path):
     rgba = Image.new("RGBA", (32, 32), (10, 200, 30, 0))
     rgba.paste((10, 200, 30, 255), (8, 8, 24, 24))
@@ -237,6 +258,7 @@ def test_find_pictures(tmp_path):
     for name in ("b.png", "a.JPG"):
         Image.new("RGB", (9, 9)).save(tmp_path / name, format="PNG")
     (tmp_path / "notes.txt").write_text("no")
+    (tmp_path / "._a.JPG").touch()  # macOS leaves such beside pictures
     assert [path.name for path in foreground.find_pictures(tmp_path)] == ["a.JPG", "b.png"]
     assert foreground.find_pictures(tmp_path / "b.png") == [tmp_path / "b.png"]
     with pytest.raises(DIF3DError, match="no picture or folder"):
@@ -332,7 +354,12 @@ def test_subjects_that_are_not_there_or_touch_the_border(no_rembg_model):
         foreground.cut_out(Image.fromarray(cross))
     bust = np.full((90, 90, 3), 250, dtype=np.uint8)
     bust[30:, 25:65] = (20, 60, 160)
-    assert "touches the picture's bottom border" in foreground.cut_out(Image.fromarray(bust)).note
+    assert "touches the picture's bottom border" in foreground.cut_out(Image.fromarray(bust)).warning
+    trimmed = Image.new("RGBA", (40, 60))
+    trimmed.paste((255, 0, 0, 255), (0, 10, 40, 60))
+    assert "bottom" in foreground.cut_out(trimmed).warning
+    trimmed.paste((255, 0, 0, 255), (10, 0, 30, 60))
+    assert not foreground.cut_out(trimmed).warning  # cut to the subject's size: it ends there
 
 
 # ------------------------------------------------------------------------------------------------------------- framing

@@ -113,6 +113,22 @@ def test_an_output_folder_that_is_a_file_is_named(picture, tmp_path, model_folde
     assert (tmp_path / "out").read_text() == "in the way"
 
 
+def test_a_picture_that_is_kept_whole_lends_no_outline(picture, tmp_path, model_folder):
+    """Its border is the photograph's, not the subject's."""
+    with Image.open(picture) as file:
+        grey = Image.new("RGB", file.size, (127, 127, 127))
+        grey.paste(file, mask=file.getchannel("A"))
+    grey.save(tmp_path / "grey.png")
+    job = small_job(tmp_path / "grey.png", tmp_path / "output", model_folder, background="keep", frames=0)
+    stale = tmp_path / "output" / "arrays" / "outline.npy"
+    stale.parent.mkdir(parents=True)
+    stale.touch()
+    Pipeline().run(job, [].append)
+    report = json.loads((tmp_path / "output" / "report.json").read_text())
+    assert any("no outline" in warning for warning in report["warnings"])
+    assert "outline" not in report["files"] and not stale.exists()
+
+
 def test_auto_takes_a_device_that_works():
     assert choose_device("auto").type in ("cpu", "cuda", "mps")
     with pytest.raises(DIF3DError, match="'toaster' cannot be used"):

@@ -1,5 +1,6 @@
 """Textures: unwrapping, baking, the picture's own pixels, and the files that carry them."""
 
+import errno
 import io
 import json
 import struct
@@ -84,6 +85,22 @@ def test_an_unwrap_that_takes_too_long_is_stopped():
     surface = sphere()
     with pytest.raises(UnwrapError, match=r"stopped after 0\.01 s"):
         unwrap(surface.vertices, surface.faces, seconds=0.01)
+
+
+def test_unwrapping_runs_nothing_from_the_folder_that_one_stands_in(tmp_path, monkeypatch):
+    (tmp_path / "numpy.py").write_text("raise SystemExit('not the real one')")
+    monkeypatch.chdir(tmp_path)
+    vertices, faces = np.array([[0, 0, 0], [1, 0, 0], [0, 1, 0]], np.float32), np.array([[0, 1, 2]])
+    assert unwrap(vertices, faces).shape == (1, 3, 2)
+
+
+def test_a_full_folder_for_temporary_files_is_named(monkeypatch):
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(np, "save", full)
+    with pytest.raises(UnwrapError, match=r"temporary files can't be used .*No space left"):
+        unwrap(np.zeros((3, 3), np.float32), np.array([[0, 1, 2]]))
 
 
 def test_faces_without_area_and_loose_ones_are_no_obstacle(field):

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from huggingface_hub.errors import HTTPError, LocalEntryNotFoundError
 from safetensors.torch import save_file
 from tiny_models import write_model
 
@@ -116,12 +117,13 @@ def test_no_download_without_permission(empty_cache, monkeypatch):
         weights.find_model("someone/something", allow_network=False)
 
 
-def test_failed_download_says_so(empty_cache, monkeypatch):
+@pytest.mark.parametrize("kind", [ConnectionError, HTTPError, LocalEntryNotFoundError])
+def test_failed_download_says_so(empty_cache, monkeypatch, kind):
     def unreachable(*_, **__):
-        raise ConnectionError("no route to host")
+        raise kind("no route to host")
 
     monkeypatch.setattr(weights, "hf_hub_download", unreachable)
-    with pytest.raises(DIF3DError, match="no route to host"):
+    with pytest.raises(DIF3DError, match="could not be downloaded: no route to host"):
         TSR.from_pretrained("someone/something")
 
 
