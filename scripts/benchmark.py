@@ -1,6 +1,6 @@
 """Measure the fast paths beside the slow ones they replace: time, decoder queries, peak memory, and that both agree.
 
-    python scripts/benchmark.py [--full FOLDER | --model NAME] [--device cpu|cuda] [--views 30] [--json FILE]
+    .venv/bin/python scripts/benchmark.py [--full FOLDER | --model NAME] [--device cpu|cuda] [--views 30] [--json FILE]
 
 The embedded model is measured by default, in a minute or two. `--full FOLDER` takes a full-size checkpoint in the
 published layout instead (config.yaml, model.ckpt); its reference alone takes minutes on a CPU.

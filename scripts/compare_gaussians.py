@@ -1,6 +1,6 @@
 """Compare the Gaussians of an object with its mesh: both by Blender, from the same eight cameras.
 
-    python scripts/compare_gaussians.py [PICTURE…] [--sheet FILE] [--resolution 160]
+    .venv/bin/python scripts/compare_gaussians.py [PICTURE…] [--sheet FILE] [--resolution 160]
 
 Each picture (default: those in examples/) is made into an object. Mesh and Gaussians are then drawn by Cycles without
 light, as plain colour, from eight cameras around the object. The table that is printed gives the mean IoU of the two

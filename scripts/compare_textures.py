@@ -1,6 +1,6 @@
 """Compare what an object shows by vertex colours, by the field's texture, and by one with the picture's own pixels.
 
-    python scripts/compare_textures.py [PICTURE…] [--sheet FILE] [--texture 2048] [--face-limit 20000]
+    .venv/bin/python scripts/compare_textures.py [PICTURE…] [--sheet FILE] [--texture 2048] [--face-limit 20000]
 
 Each picture (default: those in examples/) is made into an object three times: a full mesh with the field's colours at
 its vertices, and twice a decimated one with a texture, without and with the picture's own pixels. All three are drawn

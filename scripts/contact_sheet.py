@@ -1,6 +1,6 @@
 """Make a contact sheet: pictures, and their models from four sides, as a job makes them.
 
-    python scripts/contact_sheet.py FILE [PICTURE…] [--model embedded]
+    .venv/bin/python scripts/contact_sheet.py FILE [PICTURE…] [--model embedded]
 
 Without pictures: 24 objects that training never saw, twelve of the templates that it knows and twelve of those that it
 does not, apart from the objects of `evaluate.py`. Each picture is followed by frames of the NeRF renderer from the

@@ -1,6 +1,6 @@
 """Measure a model on held-out objects, beside two baselines that learned nothing.
 
-    python scripts/evaluate.py [MODEL] [--objects 500] [--outlined 40] [--json FILE]
+    .venv/bin/python scripts/evaluate.py [MODEL] [--objects 500] [--outlined 40] [--json FILE]
 
 MODEL is a model folder (default: the embedded model). The objects come from seeds that neither training nor the
 monitoring of a training run uses: first from the templates that training sees, then from those it never sees. All

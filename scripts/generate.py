@@ -144,6 +144,13 @@ def finish(event: Result | Failure, job: Job) -> Result | Failure:
     try:
         from dif3d_blender.blender import scene
     except ImportError as error:
+        if error.name == "bpy":
+            running = f"{sys.version_info[0]}.{sys.version_info[1]}"
+            event.report["warnings"].append(
+                f"No scene.blend was written: there is no Blender module for Python {running}. To have one, delete "
+                f"{ENVIRONMENT} and run this with Python 3.11 or 3.13."
+            )
+            return event
         event.report["warnings"].append(
             f"No scene.blend was written: Blender's Python module does not load here ({error}). On Debian and Ubuntu: "
             "apt install libx11-6 libxrender1 libxxf86vm1 libxfixes3 libxi6 libxkbcommon0 libsm6 libgl1 libegl1"
@@ -199,10 +206,9 @@ def describe(result: Result, seconds: float) -> None:
 
 
 def main() -> int:
-    in_blender = "--" in sys.argv and "bpy" in sys.modules
-    arguments = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else sys.argv[1:]
-    if "bpy" in sys.modules and not in_blender:
-        arguments = []  # `blender -b --python generate.py`: the rest of the line is Blender's
+    arguments = sys.argv[1:]
+    if "bpy" in sys.modules:  # `blender -b --python generate.py -- …`: what comes before is Blender's
+        arguments = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
     options = parse_arguments(arguments)
     try:
         python = ensure_environment()

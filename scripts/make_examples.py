@@ -1,6 +1,6 @@
 """Make the pictures in examples/: objects of the embedded model's own templates, at a size that people use.
 
-    python scripts/make_examples.py [--sheet FILE]
+    .venv/bin/python scripts/make_examples.py [--sheet FILE]
 
 The seeds were chosen by eye from contact sheets (`--sheet`).
 """

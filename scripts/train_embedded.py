@@ -1,6 +1,7 @@
 """Train the embedded model on objects that it makes itself.
 
-    python scripts/train_embedded.py [--hours 1] [--state training/] [--processes 1] [--from-release] [--release]
+    .venv/bin/python scripts/train_embedded.py [--hours 1] [--state training/] [--processes 1] [--from-release]
+                                               [--release]
 
 Everything is made on the device as it goes: objects (`embedded_model/templates.py`), their pictures and their labelled
 points. The loss is on points: whether they are inside, and the colour at the surface; a last phase adds rendered rays,

@@ -15,6 +15,7 @@ from mathutils import Vector
 from ..engine.errors import DIF3DError
 from ..engine.srgb import linear_to_srgb
 from ..engine.triangles import fill_triangles
+from .colors import use_nodes
 from .restoring import selected
 
 MARGIN = 8  # texels by which colours are drawn out over the borders of UV islands, against seams
@@ -98,6 +99,7 @@ def unwrap(obj: bpy.types.Object) -> None:
 def _show(obj: bpy.types.Object, image: bpy.types.Image) -> None:
     """Let the object's material take its base colour from the image."""
     material = obj.active_material
+    use_nodes(material)
     shader = next((node for node in material.node_tree.nodes if node.type == "BSDF_PRINCIPLED"), None)
     if shader is None:
         raise DIF3DError(

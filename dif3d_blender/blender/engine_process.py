@@ -311,6 +311,11 @@ def explain_death(returncode: int, log_tail: str) -> str:
                 f"The engine's Python lacks something it needs ({line.split(':', 1)[1].strip()}). "
                 "Install the engine again, or choose a Python that has its packages."
             )
+        if line.startswith("No Python at"):  # an environment's own launcher, on Windows
+            return (
+                "The Python that the engine was made from is gone: Blender was moved or updated. "
+                "Remove the engine in the preferences and install it again."
+            )
         if line.startswith("MemoryError") or "out of memory" in line.lower():
             return "The engine ran out of memory. Choose a lower resolution, or close other programs, and try again."
     killed = -signal.SIGKILL if hasattr(signal, "SIGKILL") else None

@@ -50,7 +50,7 @@ class Stopper:
     def stop(self) -> None:
         """End what runs, which then raises `Stopped`. What was downloaded so far is used by the next attempt."""
         self.stopped = True
-        if self._process is not None:
+        if self._process is not None and self._process.poll() is None:  # else its number may be another's by now
             end_group(self._process, force=True)
 
     def watch(self, process: subprocess.Popen) -> None:
@@ -185,7 +185,8 @@ def remove_environment(folder: str | Path, cache: str | Path, progress: Report) 
         (Path(folder) / STAMP).unlink(missing_ok=True)
         for part, done in ((folder, 0.9), (cache, 1.0)):
             if Path(part).exists():
-                shutil.rmtree(part)
+                # Windows deletes files with long paths only by this form of their names.
+                shutil.rmtree(f"\\\\?\\{Path(part).resolve()}" if os.name == "nt" else part)
             progress("Removing the engine", done)
     except OSError as error:
         raise DIF3DError(f"{folder} could not be removed: {error}. Close what uses it and try again.") from error
@@ -364,6 +365,9 @@ def explain_pip(output: str, folder: str | Path) -> str:
         return (
             f"The packages could not be fetched: no connection to the package index. Go online and install again. {log}"
         )
+    if "long path" in low or "winerror 206" in low:
+        advice = "Switch on long paths in Windows (LongPathsEnabled in the registry), restart, and install again."
+        return f"A file's path would be longer than the 260 letters that Windows allows here. {advice} {log}"
     unbuilt = re.search(r"Failed to build (?:installable wheels for )?'?([\w.-]+)", output)
     if unbuilt:
         return (

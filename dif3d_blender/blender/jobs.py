@@ -26,7 +26,8 @@ from .materials import has_texture
 from .picture import PackedCopy, PixelCopy
 
 _BLOCKING_JOBS = ("RENDER", "OBJECT_BAKE", "COMPOSITE")  # Blender's own, which read the scene in another thread
-_BLOCKING_TOOLS = "TRANSFORM_OT_"  # tools that hold on to objects while the mouse moves
+# Tools that hold on to objects while the mouse moves, and ours that changes settings for as long as it renders.
+_BLOCKING_TOOLS = ("TRANSFORM_OT_", "DIF3D_OT_render_turntable")
 
 
 @dataclass

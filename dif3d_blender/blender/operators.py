@@ -1,5 +1,6 @@
 """What the panel's buttons do; from Python as `bpy.ops.dif3d.*`."""
 
+import re
 import textwrap
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from ..engine.errors import DIF3DError
 from ..messages import Job
 from . import clipboard, environment, handlers, paths, picture, preferences, properties, scene, stored
 from .baking import bake_texture
-from .jobs import Task
+from .jobs import Task, why_not_now
 
 _HIDDEN = {"HIDDEN", "SKIP_SAVE"}
 
@@ -29,8 +30,13 @@ class _Operator(bpy.types.Operator):
         return {"FINISHED"}
 
 
-def _engine_is_there(cls) -> bool:
-    """For `poll`: whether the engine can be started; says why not."""
+def _can_start(context, cls) -> bool:
+    """For `poll`: whether the engine can be given a job; says why not."""
+    active = context.view_layer.objects.active
+    if bpy.app.background and active is not None and active.mode != "OBJECT":  # the result would wait for ever
+        mode = active.mode.replace("_", " ").title()
+        cls.poll_message_set(f"{active.name} is in {mode} Mode. Call bpy.ops.object.mode_set(mode='OBJECT') first.")
+        return False
     try:
         preferences.engine_python()
     except DIF3DError as error:
@@ -53,6 +59,16 @@ def _submit(
     if task.state != "done":
         raise DIF3DError(task.message)
     operator.report({"INFO"}, f"{task.name}: {', '.join(task.objects) or task.job.output} in {task.took:.1f} s")
+
+
+def _model_of(obj: bpy.types.Object) -> str:
+    """The network that made an object. Where its folder is not on this machine, that of the preferences.
+
+    The engine checks that network and triplane fit each other.
+    """
+    made_by = obj.get(scene.MODEL, "")
+    named = re.fullmatch(r"[\w.-]+(/[\w.-]+)?", made_by)  # "embedded" or a repository, not a folder
+    return made_by if named or (made_by and Path(made_by).is_dir()) else preferences.model_name()
 
 
 def _new_task(context, job: Job, name: str, **more) -> Task:
@@ -81,7 +97,7 @@ class DIF3D_OT_generate(_Operator, properties.JobSettings):
 
     @classmethod
     def poll(cls, context):
-        return _engine_is_there(cls)
+        return _can_start(context, cls)
 
     def invoke(self, context, _event):
         settings = context.scene.dif3d
@@ -153,7 +169,7 @@ class _OnResult(_Operator, properties.JobSettings):
                 "The result's triplane is not in this file, and its folder is gone. Generate it again."
             )
             return False
-        return _engine_is_there(cls)
+        return _can_start(context, cls)
 
     def job(self, context, name: str, **settings) -> Job:
         """A job on the triplane of the active object."""
@@ -163,7 +179,8 @@ class _OnResult(_Operator, properties.JobSettings):
             picture="",
             output=str(output),
             id=handlers.jobs.new_id(),
-            model=obj.get(scene.MODEL) or preferences.model_name(),
+            model=_model_of(obj),
+            allow_network=preferences.may_fetch(),
             code=str(stored.unpack(obj.data, Path(obj[scene.OUTPUT]), output)),
             device=context.scene.dif3d.device,
             chunk_size=context.scene.dif3d.chunk_size,
@@ -184,7 +201,8 @@ class DIF3D_OT_remesh(_OnResult):
 
     def run(self, context):
         obj = context.object
-        wanted = {name: self.value(context, name) for name in ("resolution", "threshold", "smoothing", "face_limit")}
+        names = ("resolution", "threshold", "smoothing", "face_limit", "project")
+        wanted = {name: self.value(context, name) for name in names}
         size = self.size if self.properties.is_property_set("size") else obj[scene.SIZE]
         texture = int(self.value(context, "texture_size")) if obj.data.uv_layers else 0
         job = self.job(context, obj.name, frames=0, size=size, texture=texture, **wanted)
@@ -200,7 +218,8 @@ class DIF3D_OT_frames(_OnResult):
     def run(self, context):
         obj = context.object
         count, size = self.value(context, "frame_count"), self.value(context, "frame_size")
-        job = self.job(context, f"{obj.name}-frames", frames=count, frame_size=size)
+        project = self.value(context, "project")
+        job = self.job(context, f"{obj.name}-frames", frames=count, frame_size=size, project=project)
         _submit(self, _new_task(context, job, f"{obj.name} frames", make_mesh=False))
 
 
@@ -258,6 +277,8 @@ class DIF3D_OT_import_kept(_Operator):
         task = next((task for task in handlers.jobs.tasks if task.job.id == self.id and task.state == "kept"), None)
         if task is None:
             raise DIF3DError("That result is not waiting any more.")
+        if why := why_not_now():
+            raise DIF3DError(f"{task.name} {why}. Press the button again then.")
         handlers.jobs.import_kept(task)
         if task.state != "done":
             raise DIF3DError(task.message)

@@ -60,8 +60,10 @@ def new_output_folder(name: str, chosen: str) -> Path:
         chosen: the artist's folder for results; ours where it is empty.
 
     Raises:
-        DIF3DError: it cannot be created.
+        DIF3DError: it cannot be created, or lies beside a file that was never saved.
     """
+    if chosen.startswith("//") and not bpy.data.filepath:
+        raise DIF3DError(f"The results folder {chosen} lies beside the .blend. Save the file first, or choose another.")
     parent = Path(bpy.path.abspath(chosen)) if chosen else user_folder("results")
     plain = re.sub(r"[^\w-]+", "_", name).strip("_")[:60] or "picture"
     stamp = time.strftime("%Y%m%d-%H%M%S")

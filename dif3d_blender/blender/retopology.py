@@ -38,9 +38,11 @@ def bake_from(source: bpy.types.Object, target: bpy.types.Object, size: int) -> 
     Each texel looks along its normal for the source, by Cycles on the CPU. The images are `size`² texels, and packed.
 
     Raises:
-        DIF3DError: the target has no UVs or faces, or one of them is hidden or not in this scene.
+        DIF3DError: the target has no UVs or faces, one of them is hidden or not in this scene, or Cycles is disabled.
     """
     scene = bpy.context.scene
+    if not hasattr(scene, "cycles"):
+        raise DIF3DError("Baking needs Cycles. Enable the add-on Cycles Render Engine in Blender's preferences.")
     for obj in (source, target):
         if obj.type != "MESH" or not obj.data.polygons:
             raise DIF3DError(f"{obj.name} has no faces.")

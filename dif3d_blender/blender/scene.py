@@ -105,9 +105,9 @@ def add_result(
 
 
 def renew(obj: bpy.types.Object, result: Result, size: float) -> None:
-    """Put the mesh of `result` in place of the one that `obj` has; its place and its modifiers stay.
+    """Put the mesh of `result` in place of the one that `obj` has; its place and its modifiers stay, its shape keys go.
 
-    So does its material, but where one of the two meshes has a texture: that belongs to its UVs.
+    Its material stays too, but where one of the two meshes has a texture: that belongs to its UVs.
 
     Raises:
         DIF3DError: an array is missing, is damaged, or does not fit the others; the object is as it was.
@@ -117,6 +117,8 @@ def renew(obj: bpy.types.Object, result: Result, size: float) -> None:
         material = textured_material(obj.name, result) if has_texture(result) else None
         if material is None and obj.data.uv_layers:
             material = color_material(obj.name)
+    if obj.data.shape_keys:  # they hold the places of the old mesh's vertices
+        obj.shape_key_clear()
     fill_mesh(obj.data, arrays, Placement.of(arrays["vertices"], size))
     if material is not None:
         obj.data.materials.clear()

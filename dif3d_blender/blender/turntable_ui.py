@@ -143,8 +143,10 @@ class DIF3D_OT_render_turntable(_OnTurntable):
             self.report({"INFO"}, "Stopped. The frames were thrown away")
             return self._end(context, {"CANCELLED"})
         if event.type != "TIMER":
-            # the sidebar can be used: it has the button that stops this. The scene must not change meanwhile
-            return {"PASS_THROUGH"} if _over_sidebar(context.area, event) else {"RUNNING_MODAL"}
+            # The mouse can use the sidebar: it has the button that stops this. The scene must not change meanwhile, nor
+            # be saved as it is now.
+            of_mouse = "MOUSE" in event.type or event.type.startswith("WHEEL")
+            return {"PASS_THROUGH"} if of_mouse and _over_sidebar(context.area, event) else {"RUNNING_MODAL"}
         try:
             self._render.render(cls.done)
             cls.done += 1
@@ -166,10 +168,12 @@ class DIF3D_OT_render_turntable(_OnTurntable):
 
     def run(self, context):
         self._begin(context)
-        with self._render:
+        try:
             for number in range(self._render.frames):
                 self._render.render(number)
             self._finish()
+        finally:
+            self._render.__exit__()
 
     def _begin(self, context) -> None:
         settings, obj = context.scene.dif3d_turntable, context.object
@@ -184,8 +188,7 @@ class DIF3D_OT_render_turntable(_OnTurntable):
         self._folder = folder / "renderfiles"
         try:
             self._render = turntable.TurntableRender(context.scene, obj, self._folder, look)
-            if not bpy.app.background:
-                self._render.__enter__()
+            self._render.__enter__()
         except DIF3DError:
             folder.rmdir()
             raise
@@ -198,12 +201,14 @@ class DIF3D_OT_render_turntable(_OnTurntable):
 
     def _end(self, context, answer):
         DIF3D_OT_render_turntable.done = None
-        self._render.__exit__()
-        if answer == {"CANCELLED"}:
-            shutil.rmtree(self._folder.parent, ignore_errors=True)
-        context.window_manager.event_timer_remove(self._timer)
-        context.window_manager.progress_end()
-        context.workspace.status_text_set(None)
+        try:
+            self._render.__exit__()
+        finally:
+            if answer == {"CANCELLED"}:
+                shutil.rmtree(self._folder.parent, ignore_errors=True)
+            context.window_manager.event_timer_remove(self._timer)
+            context.window_manager.progress_end()
+            context.workspace.status_text_set(None)
         return answer
 
 

@@ -242,4 +242,5 @@ def test_a_long_log_is_begun_anew(engine, tmp_path):
 def test_death_by_other_signals():
     assert "SIGSEGV" in explain_death(-signal.SIGSEGV, "")
     assert "exit status 1" in explain_death(1, "")
+    assert "Blender was moved" in explain_death(103, "No Python at '/old/bin/python.exe'")
     assert "ran out of memory" in explain_death(1, "torch.OutOfMemoryError: CUDA out of memory. Tried …")

@@ -4,6 +4,7 @@ import base64
 import hashlib
 import json
 import os
+import subprocess
 import sys
 import threading
 import zipfile
@@ -135,6 +136,20 @@ def test_no_network_and_unknown_packages_are_told_apart(offline_pip, tmp_path, m
         create_environment(tmp_path / "env", requirements(tmp_path, "dif3d-unknown\n"), sys.executable, quiet)
 
 
+def test_stopping_what_has_ended_kills_nobody(monkeypatch):
+    killed = []
+    monkeypatch.setattr(environment, "end_group", lambda process, force: killed.append(process))
+    stopper, ended = Stopper(), subprocess.Popen([sys.executable, "-c", ""])
+    stopper.watch(ended)
+    ended.wait()
+    stopper.stop()
+    assert not killed  # its number may be another program's by now
+    running = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    stopper.watch(running)
+    running.communicate(b"\n")
+    assert killed == [running]
+
+
 @pytest.mark.parametrize(
     ("output", "words"),
     [
@@ -145,6 +160,7 @@ def test_no_network_and_unknown_packages_are_told_apart(offline_pip, tmp_path, m
             "CERTIFICATE_VERIFY_FAILED] certificate verify failed: self-signed certificate'))': /simple/numpy/",
             "set PIP_CERT",
         ),
+        ("ERROR: [Errno 2] No such file\nHINT: … does not have Windows Long Path support enabled.", "LongPathsEnabled"),
         ("ERROR: something new", "something new"),
         ("Failed to build scipy\nerror: failed-wheel-build-for-install\n╰─> scipy", "no ready-made scipy"),
     ],

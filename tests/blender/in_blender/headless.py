@@ -118,6 +118,14 @@ def check_bad_input():
         preferences().model = "embedded"
     else:
         preferences().model_folder = SETTINGS["model"]
+    preferences().output = "//results"
+    fails("Save the file first", bpy.ops.dif3d.generate, filepath=SETTINGS["picture"])
+    preferences().output = ""
+    bpy.ops.mesh.primitive_cube_add()
+    bpy.ops.object.mode_set(mode="EDIT")  # which nobody could leave
+    fails("is in Edit Mode", bpy.ops.dif3d.generate, filepath=SETTINGS["picture"])
+    bpy.ops.object.mode_set(mode="OBJECT")
+    bpy.ops.object.delete()
     fails("Nothing to make", bpy.ops.dif3d.generate, filepath=SETTINGS["picture"], make_mesh=False)
     if not bpy.app.online_access:
         fails("Online Access", bpy.ops.dif3d.install_engine)
@@ -157,10 +165,13 @@ def check_remesh(obj):
     bpy.ops.wm.save_as_mainfile(filepath=SETTINGS["blend"])
     bpy.ops.wm.open_mainfile(filepath=SETTINGS["blend"])
     obj = bpy.context.object
-    assert bpy.ops.dif3d.remesh(resolution=32) == {"FINISHED"}
-    assert 0 < len(obj.data.vertices) < before
-    seconds = module("handlers").jobs.last.result.report["seconds"]
-    assert "Seeing the object" not in seconds, "the network must not run again"
+    obj["dif3d_model"] = "/on/another/machine/triposr"  # here the network of the preferences has to do
+    obj.shape_key_add(name="of the old mesh")
+    assert bpy.ops.dif3d.remesh(resolution=32, project=False) == {"FINISHED"}
+    assert 0 < len(obj.data.vertices) < before and obj.data.shape_keys is None
+    last = module("handlers").jobs.last
+    assert not last.job.project
+    assert "Seeing the object" not in last.result.report["seconds"], "the network must not run again"
     assert abs(obj.dimensions.z - 2) < 1e-3
 
 
@@ -199,6 +210,11 @@ def check_texture_and_turntable():
     baked = next(node.image for node in lean.active_material.node_tree.nodes if node.type == "TEX_IMAGE")
     assert baked.packed_file and len(set(baked.pixels[:4000])) > 2
     assert before == (scene.render.engine, scene.render.filepath, scene.camera)
+    materials = len(bpy.data.materials)
+    bpy.ops.preferences.addon_disable(module="cycles")
+    fails("Baking needs Cycles", bpy.ops.dif3d.retopologize, method="VOXEL", faces=200)
+    bpy.ops.preferences.addon_enable(module="cycles")
+    assert len(bpy.data.materials) == materials
     bpy.context.view_layer.objects.active = obj
     assert not bpy.ops.dif3d.render_turntable.poll()
 

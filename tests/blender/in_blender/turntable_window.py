@@ -1,4 +1,5 @@
-"""Runs inside a Blender with a window and simulated events: turntables stopped by Escape, by the panel, and not at all.
+"""Runs inside a Blender with a window and simulated events: turntables stopped by Escape, by the panel, and not at all,
+and one that a script renders.
 
 Settings as in window.py.
 """
@@ -79,6 +80,10 @@ def steps():
             restored=state() == before,
             files=files(),
         )
+    before = state()
+    with bpy.context.temp_override(**here):
+        bpy.ops.dif3d.render_turntable("EXEC_DEFAULT")  # as a script calls it
+    say("script", restored=state() == before, files=files())
     bpy.ops.wm.quit_blender()
 
 
