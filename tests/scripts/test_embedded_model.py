@@ -293,7 +293,5 @@ def test_compression_is_that_of_jpeg():
     picture = torch.from_numpy(grey / np.float32(255))[None, :, :, None].expand(2, -1, -1, 3)
     coarse, same = pictures.compress(picture, torch.tensor([1.0, 0.0]))
     off, changed = (coarse[..., 0] - expected).abs(), (coarse - picture[0]).abs()
-    assert (
-        off.mean() < 0.5 / 255 and off.mean() < changed.mean() / 4
-    )  # Pillow's transform rounds some ties the other way
+    assert off.mean() < 0.5 / 255 and off.mean() < changed.mean() / 4  # Pillow rounds some ties the other way
     assert torch.allclose(same, picture[1], atol=1e-3)
