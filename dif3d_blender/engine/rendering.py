@@ -28,21 +28,9 @@ _GROUP = 4  # samples of a ray that are looked for together
 _CPU_RAYS, _GPU_RAYS = 1 << 14, 1 << 17  # rays that are followed together
 
 
-def render_views(
-    field: Field,
-    n_views: int,
-    elevation_deg: float = 0.0,
-    camera_distance: float = 1.9,
-    fovy_deg: float = 40.0,
-    height: int = 256,
-    width: int = 256,
-    occupancy: Occupancy | None = None,
-    dense: bool = False,
-    progress: Callable[[float], None] | None = None,
-) -> Tensor:
-    """Render `field` as `each_view` does: pictures [n_views, height, width, 3], sRGB in [0, 1], on white."""
-    cameras = elevation_deg, camera_distance, fovy_deg
-    return torch.stack(list(each_view(field, n_views, *cameras, height, width, occupancy, dense, progress)))
+def render_views(*which, **how) -> Tensor:
+    """The pictures of `each_view`, which takes the same, all at once: [n_views, height, width, 3]."""
+    return torch.stack(list(each_view(*which, **how)))
 
 
 def each_view(

@@ -115,7 +115,7 @@ def test_pictures_are_framed_as_real_ones_are():
 
 def test_labels_agree_with_the_picture():
     """A point that is inside projects into the silhouette of the camera that took the picture."""
-    _, samples = train_embedded.make_batch(6, 8, "cpu")
+    _, samples = train_embedded.make_batch(9, 8, "cpu")
     pose = samples.pose
     right, up, back = pose.axes()
     u, v, w = ((samples.points @ axis[:, :, None])[..., 0] for axis in (right, up, back))
@@ -124,7 +124,7 @@ def test_labels_agree_with_the_picture():
     seen = torch.nn.functional.grid_sample(samples.masks[:, None], spots, align_corners=False)[:, 0, 0]
     inside = samples.inside > 0
     assert inside.any(1).all()
-    assert (seen[inside] > 0.2).float().mean() > 0.96  # a pixel's width beside thin parts is not
+    assert (seen[inside] > 0.2).float().mean() > 0.97
 
 
 def test_points_stand_for_the_box_that_they_were_drawn_from():
