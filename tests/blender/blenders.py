@@ -21,8 +21,21 @@ needs_real = pytest.mark.skipif(
 VERSIONS = [pytest.param(version, marks=needs_real) for version in ("4.3", "5.2")]
 
 
+def drop_stale_mounts():
+    """Unmount from the real Blenders' roots what shows folders that are gone.
+
+    The script binds the top folder of a checkout into Blender's root once and keeps it there. Where that folder was
+    deleted since and made anew, Blender would go on seeing the deleted one, which is empty.
+    """
+    for line in Path("/proc/self/mountinfo").read_text().splitlines():
+        source, target = line.split()[3:5]
+        if source.endswith("//deleted") and target.startswith("/opt/real-blender/"):
+            subprocess.run(["umount", "--lazy", target], check=True)
+
+
 def real_blender(version, arguments, tmp_path, settings=None, **how):
     """Start a real Blender for a user of its own."""
+    drop_stale_mounts()
     environment = os.environ | {"BLENDER_HOME": str(tmp_path / "home"), "DIF3D_TEST": json.dumps(settings)}
     return subprocess.Popen(
         ["bash", str(REAL), version, *map(str, arguments)],
