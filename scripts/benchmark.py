@@ -148,7 +148,7 @@ def run_way(way: str, options: argparse.Namespace) -> dict[str, Stage]:
 
     def surface(resolution: int) -> tuple[Any, Any]:
         occupancy = None if slow else Occupancy(field)
-        result = extract_surface(field, resolution, closed=False, occupancy=occupancy, dense=slow)
+        result = extract_surface(field, resolution, as_original=True, occupancy=occupancy, dense=slow)
         return occupancy, result, field.color(torch.from_numpy(result.vertices))
 
     def views(count: int) -> Any:

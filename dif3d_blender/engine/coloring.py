@@ -22,7 +22,8 @@ from .pointcloud import back_project
 from .projection import Photo, exposure, inner_colors, trust_in
 
 _SIZE = 512  # pixels a side of the maps: finer than frames of the usual size
-_BEHIND, _HIDDEN = 0.03, 0.08  # behind the seen surface: up to where a pixel's colour holds, and where it has ended
+_BEHIND, _HIDDEN = 0.03, 0.08  # under the seen surface: up to where a pixel's colour holds, and where it has ended
+_FLATTEST = 0.3  # cosine to the line of sight that a surface is taken to have at least
 _CLIFF = 8.0  # slope toward the camera from which two pixels show two surfaces, not one
 
 
@@ -44,7 +45,8 @@ def picture_correction(
         return lambda points, density, color: (density, color)
     small = Photo(resize_picture(photo.picture, (size, size)), resize_picture(photo.mask, (size, size)), photo.camera)
     colors, distance = inner_colors(small)
-    trust = trust_in(_cosine(depth, photo.camera.fovy_deg), distance / size)
+    cosine = _cosine(depth, photo.camera.fovy_deg)
+    trust = trust_in(cosine, distance / size)
 
     sample = known & (trust > 0.5)
     scale = np.ones(3)
@@ -54,13 +56,15 @@ def picture_correction(
     # What scales linear light by s scales sRGB by nearly s^(1/2.2), at a fraction of the work.
     gain = torch.from_numpy(scale ** (1 / 2.2)).float().to(field.device)
     depth = _filled(depth, known)
-    maps = torch.from_numpy(np.dstack([colors, trust, depth])).float().permute(2, 0, 1)[None].to(field.device)
+    maps = torch.from_numpy(np.dstack([colors, trust, depth, cosine])).float().permute(2, 0, 1)[None].to(field.device)
 
     def correct(points: Tensor, density: Tensor, color: Tensor) -> tuple[Tensor, Tensor]:
         spots, along = photo.camera.see(points)
-        here = F.grid_sample(maps, spots[None, None], padding_mode="border", align_corners=False)[0, :, 0]  # [5, N]
-        behind = ((along - here[4] - _BEHIND) / (_HIDDEN - _BEHIND)).clamp(0, 1)
-        share = here[3] * (1 - behind) * (spots.abs().amax(dim=1) < 1)
+        here = F.grid_sample(maps, spots[None, None], padding_mode="border", align_corners=False)[0, :, 0]  # [6, N]
+        # Measured across the surface, not along the line of sight: where the two are nearly parallel, a ray's samples
+        # would leave and meet the picture's colours in turns, and a frame would be striped.
+        under = ((along - here[4]) * here[5].clamp_min(_FLATTEST) - _BEHIND) / (_HIDDEN - _BEHIND)
+        share = here[3] * (1 - under.clamp(0, 1)) * (spots.abs().amax(dim=1) < 1)
         return density, torch.lerp((color * gain).clamp_max(1), here[:3].T, share[:, None])
 
     return correct

@@ -5,6 +5,11 @@ that there may be a surface, and follows it: as long as a block's outer samples 
 neighbour, the neighbour is looked at too. So every surface that is found is whole. The dense path samples the whole
 lattice and hands it to the marching-cubes library; both give the same mesh, because the fast path marches by that
 library's own cases.
+
+Where the surface crosses the edge between two samples is found from the logarithms of their densities. Density is the
+exponential of what the network says, and along an edge it is the exponent that runs straight: from the densities
+themselves, which differ by powers of ten, the surface comes to lie at the emptier sample of nearly every edge, and the
+mesh has the lattice's terraces. The original does that, so `as_original` does too.
 """
 
 from __future__ import annotations
@@ -32,6 +37,7 @@ _BLOCK = 4  # samples along each side of a block
 _CORNERS = list(itertools.product((0, 1), repeat=3))  # of a cell; corner i is bit i of the cell's case
 _NEIGHBOURS = [step for step in itertools.product((-1, 0, 1), repeat=3) if any(step)]
 _BOXES = 1 << 15  # blocks that are judged together
+_LEAST = 1e-30  # density, for its logarithm
 _RIM = 0.01  # of a cell: how far outside the box the closing layer of samples lies
 
 
@@ -66,17 +72,20 @@ def extract_surface(
     field: Field,
     resolution: int = 256,
     threshold: float = 25.0,
-    closed: bool = True,
+    as_original: bool = False,
     occupancy: Occupancy | None = None,
     dense: bool = False,
 ) -> Surface:
     """Extract the surface of `field` where its density is `threshold`.
 
+    It is closed where the object meets the box, as if there were nothing outside.
+
     Args:
         field: what to extract.
         resolution: samples along each axis of the box.
         threshold: density at the surface.
-        closed: close the surface where the object meets the box, as if there were nothing outside.
+        as_original: extract what the original program would: open at the box, and with densities interpolated
+            linearly.
         occupancy: the field's occupancy where it is known already.
         dense: sample the whole lattice: the slow reference.
 
@@ -88,18 +97,23 @@ def extract_surface(
     if not threshold > 0:
         raise DIF3DError(f"The threshold must be a density above 0, not {threshold:g}.")
     lines = torch.linspace(-field.radius, field.radius, resolution)
-    if closed:
+    if not as_original:
         rim = field.radius + _RIM * 2 * field.radius / (resolution - 1)
         lines = torch.cat([torch.tensor([-rim]), lines, torch.tensor([rim])])
     lines = lines.to(field.device)
     if dense:
-        return _extract_dense(field, lines, threshold, closed)
+        return _extract_dense(field, lines, threshold, as_original)
     occupancy = occupancy or Occupancy(field)
-    blocks = _Blocks(field, lines, threshold, closed, occupancy)
+    blocks = _Blocks(field, lines, threshold, as_original, occupancy)
     vertices, faces = _march_blocks(blocks)
     if not len(faces):
         raise DIF3DError(_no_surface(threshold, occupancy.density))
     return Surface(vertices, faces)
+
+
+def _heights(density: Tensor, threshold: float, as_original: bool) -> Tensor:
+    """What is interpolated between samples of `density`: above 0 inside, 0 at the surface."""
+    return density - threshold if as_original else (density.clamp_min(_LEAST) / threshold).log()
 
 
 def _no_surface(threshold: float, density: Tensor) -> str:
@@ -125,42 +139,42 @@ def _check_memory(needed: float, lines: Tensor, device: torch.device | str) -> N
 # The dense path.
 
 
-def _extract_dense(field: Field, lines: Tensor, threshold: float, closed: bool) -> Surface:
+def _extract_dense(field: Field, lines: Tensor, threshold: float, as_original: bool) -> Surface:
     count = len(lines)
     _check_memory(count**3 * 16.0, lines, "cpu")  # the samples, and the library's own copy in double precision
     density = np.empty((count, count, count), dtype=np.float32)
     for index in range(count):
         samples, _ = field.lattice(lines[None, index, None], lines[None], lines[None])
         density[index] = samples[0, 0].cpu().numpy()
-    if closed:
+    if not as_original:
         for axis in range(3):
             np.moveaxis(density, axis, 0)[[0, -1]] = 0.0
-    vertices, faces = march(density, threshold)
+    vertices, faces = march(_heights(torch.from_numpy(density), threshold, as_original).numpy(), 0.0)
     if not len(faces):
-        within = slice(1, -1) if closed else slice(None)
+        within = slice(None) if as_original else slice(1, -1)
         raise DIF3DError(_no_surface(threshold, torch.from_numpy(density[within, within, within])))
     below = np.floor(vertices).clip(0, count - 2).astype(int)
     at = lines.cpu().numpy()
     return Surface((at[below] + (vertices - below) * (at[below + 1] - at[below])).astype(np.float32), faces)
 
 
-def march(density: np.ndarray, threshold: float) -> tuple[np.ndarray, np.ndarray]:
+def march(values: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
     """Marching cubes (Lorensen and Cline 1987) by PyMCubes, or by scikit-image where that has no wheel.
 
     Args:
-        density: samples [nx, ny, nz] float32.
-        threshold: value at the surface.
+        values: samples [nx, ny, nz] float32.
+        level: value at the surface.
 
     Returns:
         Vertices [n, 3] float32 in units of samples, and faces [m, 3] int32, counter-clockwise seen from lower values.
     """
     if mcubes is not None:
-        vertices, faces = mcubes.marching_cubes(density, threshold)
+        vertices, faces = mcubes.marching_cubes(values, level)
     else:
         from skimage.measure import marching_cubes
 
         # Negated, scikit-image joins and parts the ambiguous faces of a cell as PyMCubes does.
-        vertices, faces, _, _ = marching_cubes(-density, -threshold, method="lorensen", gradient_direction="descent")
+        vertices, faces, _, _ = marching_cubes(-values, -level, method="lorensen", gradient_direction="descent")
     return vertices.astype(np.float32), faces.astype(np.int32)
 
 
@@ -173,16 +187,15 @@ class _Blocks:
     Attributes:
         field: what is sampled.
         lines: the lattice's coordinates, [N].
-        threshold: density at the surface.
-        index: the row of each block in `density`, −1 where it was not looked at, [B, B, B].
+        index: the row of each block in `heights`, −1 where it was not looked at, [B, B, B].
         assumed: for a block that was not looked at, whether it lies inside, [B, B, B].
         where: the blocks that were looked at, [n, 3].
-        density: their samples, [n, 4, 4, 4].
+        heights: their samples (`_heights`), [n, 4, 4, 4].
     """
 
-    def __init__(self, field: Field, lines: Tensor, threshold: float, closed: bool, occupancy: Occupancy) -> None:
-        self.field, self.lines, self.threshold = field, lines, threshold
-        self._rim = closed
+    def __init__(self, field: Field, lines: Tensor, threshold: float, as_original: bool, occupancy: Occupancy) -> None:
+        self.field, self.lines = field, lines
+        self._threshold, self._as_original = threshold, as_original
         count = -(-len(lines) // _BLOCK)
         of_maps = count**3 * 13.0  # bytes: which blocks are wanted, assumed, known
         _check_memory(of_maps, lines, field.device)
@@ -190,7 +203,7 @@ class _Blocks:
         spread = torch.arange(count * _BLOCK, device=lines.device).clamp_max(len(lines) - 1)
         self._at = lines[spread].view(count, _BLOCK)
         self._on_rim = torch.zeros(count * _BLOCK, dtype=torch.bool, device=lines.device)
-        if closed:
+        if not as_original:
             self._on_rim = (spread == 0) | (spread == len(lines) - 1)
         self._on_rim = self._on_rim.view(count, _BLOCK)
         seeds, self.assumed = self._seed(occupancy)
@@ -198,7 +211,7 @@ class _Blocks:
         _check_memory(of_maps + of_marching, lines, field.device)
         self.index = torch.full((count,) * 3, -1, dtype=torch.int32, device=lines.device)
         self.where = seeds.new_zeros(0, 3)
-        self.density = torch.zeros(0, _BLOCK, _BLOCK, _BLOCK, device=lines.device)
+        self.heights = torch.zeros(0, _BLOCK, _BLOCK, _BLOCK, device=lines.device)
         while len(seeds):
             seeds = self._add(seeds)
 
@@ -206,17 +219,17 @@ class _Blocks:
         """The blocks [n, 3] that a cell which may be crossed reaches into, and for all blocks if they start inside."""
         after = torch.cat([self._at[1:, 0], self._at[-1:, -1]])  # the first sample after each block
         first, last = occupancy.cell_of(self._at[:, 0]), occupancy.cell_of(after)
-        crossed = _any_between(occupancy.crossed(self.threshold), first, last)
-        inside = occupancy.density > self.threshold
+        crossed = _any_between(occupancy.crossed(self._threshold), first, last)
+        inside = occupancy.density > self._threshold
         inside = inside[first][:, first][:, :, first]
         # Of the blocks in cells that may be crossed, those remain that may be crossed themselves.
         seeds = crossed.nonzero()
         if len(seeds):
-            parts = [occupancy.sides(self._at[some, 0], after[some], self.threshold) for some in seeds.split(_BOXES)]
+            parts = [occupancy.sides(self._at[some, 0], after[some], self._threshold) for some in seeds.split(_BOXES)]
             sides = torch.cat(parts)
             x, y, z = seeds[sides != 0].unbind(dim=1)
             crossed[x, y, z], inside[x, y, z] = False, sides[sides != 0] > 0
-        if self._rim:  # a block on the rim that lies inside is crossed by the closing layer
+        if not self._as_original:  # a block on the rim that lies inside is crossed by the closing layer
             on_rim = self._on_rim.any(dim=1)
             crossed |= inside & (on_rim[:, None, None] | on_rim[:, None] | on_rim)
         return crossed.nonzero(), inside
@@ -225,14 +238,13 @@ class _Blocks:
         """Sample blocks [n, 3]; return the blocks that the surface goes on into."""
         x, y, z = where.unbind(dim=1)
         density, _ = self.field.lattice(self._at[x], self._at[y], self._at[z])
-        if self._rim:
-            rim = self._on_rim
-            outside = rim[x][:, :, None, None] | rim[y][:, None, :, None] | rim[z][:, None, None]
-            density = density.masked_fill_(outside, 0.0)
+        rim = self._on_rim
+        outside = rim[x][:, :, None, None] | rim[y][:, None, :, None] | rim[z][:, None, None]
+        heights = _heights(density.masked_fill_(outside, 0.0), self._threshold, self._as_original)
         self.index[x, y, z] = torch.arange(len(where), dtype=torch.int32, device=where.device) + len(self.where)
         self.where = torch.cat([self.where, where])
-        self.density = torch.cat([self.density, density])
-        return self._wanting(where, density > self.threshold)
+        self.heights = torch.cat([self.heights, heights])
+        return self._wanting(where, heights > 0)
 
     def _wanting(self, where: Tensor, inside: Tensor) -> Tensor:
         """The neighbours [n, 3] of just sampled blocks whose assumed side the blocks' outer samples contradict."""
@@ -257,7 +269,7 @@ class _Blocks:
         Where that block was not looked at, or there is none, they are what is assumed of it: far from the surface.
         """
         size = _BLOCK + 1
-        out = torch.empty(len(self.where), size, size, size, device=self.density.device)
+        out = torch.empty(len(self.where), size, size, size, device=self.heights.device)
         padded = F.pad(self.index, (0, 1, 0, 1, 0, 1), value=-1)
         assumed = F.pad(self.assumed, (0, 1, 0, 1, 0, 1), value=False)
         for step in _CORNERS:
@@ -266,8 +278,8 @@ class _Blocks:
             row = padded[x, y, z].long()
             take = tuple(slice(0, 1) if side else slice(0, _BLOCK) for side in step)
             put = tuple(slice(_BLOCK, size) if side else slice(0, _BLOCK) for side in step)
-            samples = self.density[(row.clamp_min(0), *take)]
-            unseen = torch.where(assumed[x, y, z], 2 * self.threshold, 0.0)
+            samples = self.heights[(row.clamp_min(0), *take)]
+            unseen = torch.where(assumed[x, y, z], 1.0, -1.0)
             out[(slice(None), *put)] = torch.where(
                 (row >= 0)[:, None, None, None], samples, unseen[:, None, None, None]
             )
@@ -286,9 +298,8 @@ def _any_between(cells: Tensor, first: Tensor, last: Tensor) -> Tensor:
 
 def _march_blocks(blocks: _Blocks) -> tuple[np.ndarray, np.ndarray]:
     """March through the cells of the blocks: vertices [n, 3] in the field frame and faces [m, 3]."""
-    lines, threshold = blocks.lines, blocks.threshold
-    samples = blocks.with_next_samples()
-    inside = samples > threshold
+    lines, samples = blocks.lines, blocks.with_next_samples()
+    inside = samples > 0
 
     def corner(values: Tensor, step: tuple[int, int, int]) -> Tensor:
         for axis, side in enumerate(step, start=1):
@@ -318,7 +329,7 @@ def _march_blocks(blocks: _Blocks) -> tuple[np.ndarray, np.ndarray]:
     value = samples[block[cell[one]], own[:, 0], own[:, 1], own[:, 2]]
     end = own + step[one]
     next_value = samples[block[cell[one]], end[:, 0], end[:, 1], end[:, 2]]
-    share = (threshold - value) / (next_value - value)
+    share = value / (value - next_value)
     at, next_at = lines[low[one]], lines[(low + step)[one]]
     vertices = at + share[:, None] * (next_at - at)
     return vertices.cpu().numpy(), faces.view(-1, 3).cpu().numpy().astype(np.int32)

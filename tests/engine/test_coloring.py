@@ -45,6 +45,22 @@ def test_space_takes_the_colours_that_the_surface_takes(field, photo):
     assert np.abs(colors - wanted)[seen].mean() < 0.02
 
 
+def test_colours_hold_just_under_the_surface_also_where_it_turns_away(field, photo):
+    """A ray's first sample inside lies up to a step under the surface: a frame would be striped where that counts."""
+    surface = extract_surface(field, 96)
+    painted = field.corrected(picture_correction(field, photo))
+    sight = CAMERA.camera_to_world[:3, 3].numpy() - surface.vertices
+    cosine = (sight * surface.normals).sum(axis=1) / np.linalg.norm(sight, axis=1)
+    big = np.linalg.norm(surface.vertices, axis=1) < 0.51
+    turned = big & (cosine > 0.3) & (cosine < 0.45) & (np.abs(surface.vertices[:, 1]) > 0.15)
+    on, under = (
+        painted.color(torch.from_numpy(surface.vertices[turned] - depth * surface.normals[turned])).numpy()
+        for depth in (0.0, 0.02)
+    )
+    assert turned.sum() > 100
+    assert np.quantile(np.abs(under - on).max(axis=1), 0.9) < 0.1
+
+
 def test_the_back_and_the_density_stay(field, photo):
     painted = field.corrected(picture_correction(field, photo))
     points = (torch.rand(4000, 3, generator=torch.Generator().manual_seed(0)) * 2 - 1) * 0.8

@@ -195,7 +195,7 @@ class TSR(BaseModule):
         meshes = []
         for code in scene_codes:
             field = Field(code, self.decoder, self.renderer)
-            surface = extract_surface(field, self.resolution, threshold, closed=False)
+            surface = extract_surface(field, self.resolution, threshold, as_original=True)
             colors = field.color(torch.from_numpy(surface.vertices)).cpu().numpy()
             meshes.append(
                 trimesh.Trimesh(surface.vertices, surface.faces, vertex_colors=colors, process=False, validate=False)
