@@ -45,16 +45,18 @@ from dif3d_blender.engine.tsr import TSR
 
 RELEASE = ROOT / "dif3d_blender" / "engine" / "embedded"
 HELD_OUT_SEED = 1_000_000_007  # no training batch uses a seed this high
+HYBRID_SHARE = 0.2  # of the training objects: things with parts of other things
 UNIFORM_POINTS, SURFACE_POINTS = 1280, 512
 OVERFIT_POINTS = {"uniform_points": 5120, "surface_points": 1024}  # of each object: the objects are few
 RENDER_SHARE = 0.05  # of the budget, at the end
 RENDER_RAYS = 40
 
 
-def make_batch(seed: int, count: int, device: str, **points) -> tuple[ShapeBatch, Samples]:
+def make_batch(seed: int, count: int, device: str, hybrid_share: float = 0.0, **points) -> tuple[ShapeBatch, Samples]:
     """Objects and samples that depend on `seed` alone."""
     rng = np.random.default_rng(seed)
-    shapes = ShapeBatch.pack([templates.make_shape(rng, templates.SEEN) for _ in range(count)], device)
+    drawn = [templates.make_shape(rng, templates.SEEN, hybrid_share=hybrid_share) for _ in range(count)]
+    shapes = ShapeBatch.pack(drawn, device)
     generator = torch.Generator(device).manual_seed(seed)
     sizes = {"uniform_points": UNIFORM_POINTS, "surface_points": SURFACE_POINTS} | points
     with torch.no_grad():
@@ -67,7 +69,7 @@ def batches(first: int, count: int, device: str, rank: int, processes: int) -> I
     A batch's seed is the number of its first object, so that no later run of the same network meets an object again.
     """
     for seed in itertools.count(first + rank * count, processes * count):
-        yield make_batch(seed, count, device)
+        yield make_batch(seed, count, device, HYBRID_SHARE)
 
 
 def mirror(samples: Samples) -> Samples:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import colorsys
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 
@@ -904,6 +905,535 @@ def die_or_ball(m: Maker) -> None:
     m.blob((0, 0, 0), (r * m.u(0.8, 1.2), r * m.u(0.8, 1.2), r), e, e)
 
 
+@template
+def pitcher(m: Maker) -> None:
+    r, h = m.u(0.28, 0.42), m.u(0.5, 0.8)
+    m.hollow((0, 0, 0), [r * m.u(0.6, 0.9), r, r * m.u(0.8, 1), r * m.u(0.5, 0.8), r * m.u(0.6, 0.95)], h, 0.04)
+    inside = m.parts.pop()
+    m.blob((r * 0.75, 0, h * 0.92), (r * 0.4, r * 0.25, 0.07), turn=rotation("y", -25), blend=0.05)
+    m.ring((-r * 1.05, 0, h * 0.2), h * m.u(0.3, 0.45), m.u(0.035, 0.06), h * 0.12, turn=rotation("x", 90), blend=0.03)
+    m.parts.append(inside)
+
+
+@template
+def watering_can(m: Maker) -> None:
+    r, h = m.u(0.34, 0.46), m.u(0.28, 0.42)
+    m.cone((0, 0, 0), r, r * m.u(0.75, 1), h, 0.03)
+    spout = m.u(0.35, 0.6)
+    m.rod((r * 0.8, 0, -h * 0.5), (r + spout, 0, h + m.u(0, 0.2)), 0.07, 0.05, blend=0.04)
+    m.cone((r + spout + 0.04, 0, h + 0.12), 0.06, 0.13, 0.06, turn=rotation("y", 50))
+    if m.chance(0.5):
+        m.paint()
+    m.ring((m.u(-0.5, 0) * r, 0, h), r * m.u(0.6, 0.8), 0.04, turn=rotation("x", 90), blend=0.02)
+
+
+@template
+def frying_pan(m: Maker) -> None:
+    m.paint(m.hue(value=(0.05, 0.5)))
+    r, h = m.u(0.45, 0.6), m.u(0.08, 0.2)
+    m.hollow((0.3, 0, 0), [r * 0.85, r], h, 0.04, 0.3)
+    inside = m.parts.pop()
+    if m.chance(0.5):
+        m.paint(m.wood())
+    m.rod((0.35 - r, 0, h * 0.6), (-0.2 - r - m.u(0, 0.3), 0, h + m.u(0, 0.12)), m.u(0.035, 0.06), blend=0.02)
+    m.parts.append(inside)
+
+
+@template
+def bucket(m: Maker) -> None:
+    r, h = m.u(0.38, 0.55), m.u(0.35, 0.6)
+    m.hollow((0, 0, 0), [r * m.u(0.65, 0.9), r], h, m.u(0.03, 0.06))
+    m.paint()
+    m.ring((0, 0, h * 0.95), r, 0.035)
+    if m.chance(0.6):
+        m.ring((0, 0, h + m.u(0, 0.1)), r, 0.025, turn=rotation("x", m.u(20, 90)))
+
+
+@template
+def basket_or_drum(m: Maker) -> None:
+    r, h = m.u(0.45, 0.65), m.u(0.25, 0.5)
+    m.paint(patterned=0.5)
+    m.cone((0, 0, 0), r * m.u(0.8, 1), r, h, 0.02)
+    m.paint()
+    m.ring((0, 0, h), r, 0.05)
+    m.paint(m.hue(value=(0.5, 1)))
+    m.blob((0, 0, h), (r * 0.92, r * 0.92, m.u(0.02, 0.3)))
+    if m.chance(0.4):
+        m.ring((0, 0, h), r * 0.97, 0.04, turn=rotation("x", 90))
+
+
+@template
+def candle(m: Maker) -> None:
+    r, h = m.u(0.12, 0.35), m.u(0.35, 0.7)
+    m.cone((0, 0, 0), r, r * m.u(0.85, 1), h, 0.02)
+    if m.chance(0.6):
+        m.paint(patterned=0)
+        m.cone((0, 0, -h), r * m.u(1.5, 2.4), r * m.u(1.3, 1.8), 0.05, 0.02)
+    m.paint(m.hue(0.08, 0.15, (0.6, 1), (0.9, 1)), 0)
+    m.blob((0, 0, h + 0.14), (0.06, 0.06, 0.12), 2, 1.5)
+
+
+# -- devices and household ---------------------------------------------------------------------------------------------
+@template
+def monitor(m: Maker) -> None:
+    """A television or a computer's screen."""
+    m.paint(m.hue(value=(0.05, 0.9), saturation=(0, 0.3)), 0)
+    w, h, thick = m.u(0.5, 0.9), m.u(0.35, 0.55), m.u(0.03, 0.3)
+    m.box((0, 0, 0.2), (thick, w, h), 0.03)
+    body = m.color
+    m.paint(m.hue(value=(0.02, 0.9)), 0.2)
+    m.box((thick, 0, 0.22), (0.02, w * 0.9, h * 0.85))
+    m.color, m.pattern = body, shapes.SOLID
+    if m.chance(0.7):
+        m.box((0, 0, -h), (0.05, m.u(0.05, 0.2), 0.25))
+        m.box((0, 0, -h - 0.02), (m.u(0.15, 0.3), m.u(0.2, 0.45), 0.03))
+    else:
+        m.rod((0, w * 0.6, 0.2 - h), (0.15, w * 0.7, 0.05 - h), 0.04, mirrored=True)
+
+
+@template
+def camera(m: Maker) -> None:
+    m.paint(m.hue(value=(0.05, 0.5)), 0.1)
+    w, h, d = m.u(0.5, 0.7), m.u(0.3, 0.45), m.u(0.15, 0.28)
+    m.box((0, 0, 0), (d, w, h), m.u(0.03, 0.1))
+    m.box((0, m.u(-0.2, 0.2), h), (d * 0.7, w * 0.3, m.u(0.05, 0.14)), 0.03)
+    m.paint(patterned=0)
+    m.cone((d, w, h), 0.05, 0.05, 0.04)
+    lens, long = h * m.u(0.6, 0.9), m.u(0.05, 0.3)
+    m.cone((d + long * 0.8, m.u(-0.2, 0.2), 0), lens, lens * m.u(0.85, 1), long, turn=rotation("y", 90))
+    at = m.parts[-1].position
+    m.paint(m.hue(0.5, 0.7, (0.2, 0.7), (0.05, 0.5)), 0)
+    m.cone(at + [long * 0.8, 0, 0], lens * 0.7, lens * 0.7, long * 0.4, turn=rotation("y", 90))
+
+
+@template
+def book(m: Maker) -> None:
+    w, h = m.u(0.4, 0.6), m.u(0.5, 0.75)
+    for k in range(int(m.rng.integers(1, 5))):
+        thick = m.u(0.04, 0.12)
+        z, turn = (0.26 * k, rotation("z", m.u(-25, 25)))
+        m.paint(m.hue(value=(0.85, 1), saturation=(0, 0.1)), 0)
+        m.box((0, 0, z), (w * 0.96, h * 0.97, thick), turn=turn)
+        m.paint(patterned=0.1)
+        m.box((0, 0, z + thick), (w, h, 0.02), turn=turn)
+        m.box((0, 0, z - thick), (w, h, 0.02), turn=turn)
+        m.box(turn @ np.array([-w, 0, 0]) + [0, 0, z], (0.02, h, thick), turn=turn)
+
+
+@template
+def clock(m: Maker) -> None:
+    r, thick = m.u(0.5, 0.7), m.u(0.06, 0.25)
+    if m.chance(0.7):
+        m.cone((0, 0, 0), r, r, thick, 0.03, turn=rotation("y", 90))
+    else:
+        m.box((0, 0, 0), (thick, r, r), 0.04)
+    m.paint(m.hue(value=(0.8, 1), saturation=(0, 0.2)), 0)
+    m.cone((thick, 0, 0), r * 0.85, r * 0.85, 0.02, turn=rotation("y", 90))
+    m.paint(m.hue(value=(0, 0.4)), 0)
+    for long in (0.4, 0.65):
+        turn = rotation("x", m.u(0, 360))
+        m.box(turn @ np.array([0, 0, r * long / 2]) + [thick + 0.03, 0, 0], (0.012, 0.03, r * long / 2), turn=turn)
+    m.paint(patterned=0)
+    if m.chance(0.6):  # an alarm clock
+        m.rod((0, r * 0.5, -r * 0.7), (0, r * 0.7, -r - 0.15), 0.06, mirrored=True)
+        m.blob((0, r * 0.55, r * 0.95), (0.16, 0.2, 0.14), turn=rotation("x", -30), mirrored=True)
+
+
+@template
+def telephone(m: Maker) -> None:
+    w, h = m.u(0.4, 0.55), m.u(0.12, 0.25)
+    m.blob((0, 0, -0.2), (m.u(0.4, 0.55), w, h), 5, m.u(2.2, 4))
+    body = m.color
+    m.paint(patterned=0)
+    m.cone((0.25, 0, -0.2 + h * 0.7), 0.22, 0.18, 0.08, turn=rotation("y", 25))
+    if m.chance(0.6):
+        m.color = body
+    z = h + m.u(-0.05, 0.08)
+    m.rod((-0.15, -w, z), (-0.15, w, z), 0.075, blend=0.04)
+    m.cone((-0.13, w, z - 0.08), 0.15, 0.11, 0.09, mirrored=True, blend=0.03)
+
+
+@template
+def bell(m: Maker) -> None:
+    m.paint(m.hue(0.08, 0.16, (0.3, 0.9), (0.4, 1)) if m.chance(0.6) else None, 0)
+    r, h = m.u(0.4, 0.6), m.u(0.4, 0.6)
+    m.lathe((0, 0, 0), [r, r * 0.85, r * m.u(0.6, 0.75), r * m.u(0.5, 0.65), r * m.u(0.5, 0.6), r * 0.45, r * 0.2], h)
+    if m.chance(0.5):
+        m.ring((0, 0, h + 0.1), 0.11, 0.04, turn=rotation("x", 90))
+    else:
+        m.paint(m.wood(), 0)
+        m.lathe((0, 0, h + 0.25), [0.06, 0.1, 0.06, 0.12], 0.28)
+    m.paint(patterned=0)
+    m.blob((0, 0, -h - 0.02), (0.12, 0.12, 0.12))
+
+
+@template
+def umbrella(m: Maker) -> None:
+    r, h = m.u(0.65, 0.9), m.u(0.25, 0.5)
+    m.paint(patterned=0.4)
+    m.blob((0, 0, 0.2), (r, r, h))
+    m.blob((0, 0, 0.12), (r * 0.94, r * 0.94, h * 0.94), subtract=True)
+    m.box((0, 0, 0.2 - 1.0), (1.2, 1.2, 1.0), subtract=True)
+    m.paint(patterned=0)
+    m.rod((0, 0, 0.3 + h), (0, 0, -0.75), m.u(0.03, 0.05))
+    if m.chance(0.5):
+        m.ring((0.12, 0, -0.75), 0.12, 0.035, turn=rotation("x", 90))
+        m.box((0.12, 0, -0.63), (0.16, 0.1, 0.12), subtract=True)
+        m.rod((0, 0, 0), (0, 0, -0.75), 0.035)
+    else:
+        m.cone((0, 0, -0.78), m.u(0.2, 0.4), 0.15, 0.05)
+
+
+@template
+def shoe(m: Maker) -> None:
+    """A shoe or a boot."""
+    long, w, tall = m.u(0.55, 0.75), m.u(0.2, 0.27), m.u(0.2, 0.75)
+    m.blob((0.1, 0, -0.2), (long, w, m.u(0.15, 0.22)), 2.6, 2.2)
+    m.rod((-long * 0.45, 0, -0.15), (-long * m.u(0.45, 0.6), 0, tall), w * 0.95, w * m.u(0.85, 1.05), blend=0.12)
+    top = m.parts[-1].position
+    m.cone((top[0] - 0.03, 0, tall + 0.3), w * 0.8, w * 0.8, 0.35, subtract=True)
+    m.paint()
+    m.blob((0.08, 0, -0.38), (long * 1.04, w * 1.08, m.u(0.04, 0.08)), 3, 6)
+    if m.chance(0.5):
+        m.box((-long * 0.6, 0, -0.46), (long * 0.3, w * 0.85, m.u(0.05, 0.14)))
+
+
+@template
+def chest(m: Maker) -> None:
+    m.paint(m.wood() if m.chance(0.7) else None, 0.2)
+    w, d, h = m.u(0.5, 0.75), m.u(0.3, 0.45), m.u(0.2, 0.32)
+    m.box((0, 0, -0.15), (d, w, h), 0.02)
+    vaulted = m.chance(0.7)
+    if vaulted:
+        m.cone((0, 0, h - 0.15), d, d, w, 0.02, turn=rotation("x", 90))
+    else:
+        m.box((0, 0, h - 0.1), (d * 1.05, w * 1.05, 0.06), 0.02)
+    m.paint(m.hue(0.08, 0.15, (0.2, 0.9), (0.3, 0.9)), 0)
+    m.box((0, w * 0.7, -0.15), (d + 0.02, 0.05, h + 0.02), mirrored=True)
+    if vaulted:
+        m.cone((0, w * 0.7, h - 0.15), d + 0.02, d + 0.02, 0.05, turn=rotation("x", 90), mirrored=True)
+    m.box((d, 0, h - 0.2), (0.04, 0.09, 0.11))
+
+
+@template
+def dumbbell(m: Maker) -> None:
+    m.paint(m.hue(value=(0.3, 0.8), saturation=(0, 0.3)), 0)
+    m.rod((0, -0.6, 0), (0, 0.6, 0), m.u(0.05, 0.1))
+    m.paint()
+    if m.chance(0.5):
+        r = m.u(0.22, 0.4)
+        m.blob((0, 0.6, 0), (r, r, r), m.pick(2, 6), 2, mirrored=True)
+    else:
+        for k in range(int(m.rng.integers(1, 4))):
+            r = m.u(0.25, 0.45) * (1 - 0.2 * k)
+            m.cone((0, 0.45 + 0.16 * k, 0), r, r, 0.07, 0.03, turn=rotation("x", 90), mirrored=True)
+
+
+@template
+def axe(m: Maker) -> None:
+    """An axe, a pickaxe or a spade."""
+    m.paint(m.wood(), 0)
+    m.rod((0, 0, -0.85), (0, 0, 0.7), m.u(0.045, 0.08))
+    m.paint(m.hue(value=(0.3, 0.9), saturation=(0, 0.4)), 0)
+    kind = m.rng.integers(3)
+    if kind == 0:
+        m.box((0, 0.08, 0.5), (0.06, 0.16, 0.12))
+        m.blob((0, 0.34, 0.5), (0.05, m.u(0.14, 0.22), m.u(0.22, 0.36)), 2, 4, mirrored=m.chance(0.3))
+    elif kind == 1:
+        m.rod((0, 0, 0.62), (0, m.u(0.4, 0.6), m.u(0.4, 0.55)), 0.08, 0.03, mirrored=True)
+    else:
+        m.blob((0, 0, 0.72), (0.05, m.u(0.18, 0.28), m.u(0.25, 0.35)), 2, m.u(2, 6))
+        m.rod((0, -0.15, -0.85), (0, 0.15, -0.85), 0.05)
+
+
+@template
+def pencil(m: Maker) -> None:
+    """A pencil, a brush or a crayon, upright or leaning."""
+    r = m.u(0.07, 0.16)
+    turn = rotation("x", m.u(-50, 50))
+    up = turn[:, 2]
+    m.cone((0, 0, 0), r, r, 0.65, turn=turn)
+    m.paint(m.wood(), 0)
+    m.cone(up * 0.75, r, r * m.u(0.1, 0.5), 0.12, turn=turn)
+    m.paint(patterned=0)
+    m.blob(up * 0.86, (r * 0.35, r * 0.35, 0.07), turn=turn)
+    if m.chance(0.5):
+        m.cone(up * -0.7, r * 1.02, r * 1.02, 0.09, 0.03, turn=turn)
+
+
+# -- more that moves ---------------------------------------------------------------------------------------------------
+@template
+def helicopter(m: Maker) -> None:
+    r = m.u(0.24, 0.34)
+    m.blob((0.2, 0, 0), (m.u(0.38, 0.5), r, r * m.u(0.9, 1.1)))
+    m.rod((-0.1, 0, 0.08), (-0.9, 0, 0.14), r * 0.4, 0.05, blend=0.08)
+    m.blob((-0.88, 0, 0.22), (0.1, 0.025, 0.18))
+    m.paint(m.hue(0.5, 0.65, (0.1, 0.6), (0.2, 0.9)), 0)
+    m.blob((0.38, 0, 0.05), (r * 1.05, r * 0.9, r * 0.75))
+    m.paint(m.hue(value=(0.1, 0.7)), 0)
+    m.cone((0.15, 0, r + 0.06), 0.05, 0.05, 0.1)
+    turn = rotation("z", m.u(0, 180))
+    m.box((0.15, 0, r + 0.16), (0.85, 0.045, 0.015), turn=turn)
+    if m.chance(0.6):
+        m.box((0.15, 0, r + 0.16), (0.045, 0.85, 0.015), turn=turn)
+    m.rod((-0.25, r * 0.8, -r - 0.14), (0.6, r * 0.8, -r - 0.14), 0.03, mirrored=True)
+    m.rod((0.15, r * 0.6, -r * 0.6), (0.15, r * 0.8, -r - 0.14), 0.03, mirrored=True)
+
+
+@template
+def tank(m: Maker) -> None:
+    m.paint(m.hue(0.1, 0.35, (0.1, 0.6), (0.25, 0.7)) if m.chance(0.6) else None)
+    w = m.u(0.3, 0.42)
+    m.box((0, 0, 0), (0.72, w, m.u(0.12, 0.2)), 0.04)
+    m.paint(m.hue(value=(0.1, 0.4), saturation=(0, 0.3)), 0.3)
+    m.blob((0, w, -0.14), (0.75, 0.11, 0.16), 6, 2.5, mirrored=True)
+    m.color = m.parts[0].color
+    m.cone((m.u(-0.2, 0.05), 0, 0.26), w * 0.9, w * 0.7, 0.13, 0.04)
+    turret = m.parts[-1].position
+    aim = rotation("z", m.u(-40, 40)) @ np.array([1.0, 0, 0])
+    m.rod(turret + aim * w * 0.6, turret + aim * m.u(0.7, 0.95) + [0, 0, m.u(0, 0.2)], 0.05)
+
+
+@template
+def submarine(m: Maker) -> None:
+    r = m.u(0.2, 0.32)
+    m.blob((0, 0, 0), (0.85, r, r), 2, m.u(2, 2.6))
+    m.box((0.1, 0, r + 0.08), (m.u(0.12, 0.22), r * 0.4, m.u(0.12, 0.2)), 0.04, blend=0.03)
+    m.rod((0.12, 0, r), (0.12, 0, r + 0.4), 0.03)
+    m.paint()
+    m.blob((-0.75, r * 0.7, 0), (0.12, 0.18, 0.025), mirrored=True)
+    m.blob((-0.75, 0, 0), (0.12, 0.025, r * 1.4))
+    m.paint(m.hue(0.1, 0.6), 0)
+    for k in range(int(m.rng.integers(1, 4))):
+        m.blob((0.4 - 0.3 * k, r * 0.92, 0.05), (0.08, 0.05, 0.08), mirrored=True)
+
+
+@template
+def motorcycle(m: Maker) -> None:
+    r = m.u(0.24, 0.32)
+    m.paint(m.hue(value=(0.05, 0.3)), 0)
+    m.ring((0.55, 0, -0.3), r - 0.06, m.u(0.06, 0.09), turn=rotation("x", 90))
+    m.ring((-0.55, 0, -0.3), r - 0.06, m.u(0.06, 0.1), turn=rotation("x", 90))
+    m.paint(m.hue(value=(0.4, 0.9)), 0)
+    m.cone((0.55, 0, -0.3), r * 0.3, r * 0.3, 0.06, turn=rotation("x", 90))
+    m.cone((-0.55, 0, -0.3), r * 0.3, r * 0.3, 0.06, turn=rotation("x", 90))
+    m.rod((0.55, 0.07, -0.3), (0.36, 0.07, 0.3), 0.035, mirrored=True)
+    m.rod((0.36, -0.3, 0.34), (0.36, 0.3, 0.34), 0.03)
+    m.box((-0.05, 0, -0.2), (0.2, 0.12, 0.17), 0.04)
+    m.rod((-0.55, 0.09, -0.3), (0, 0.06, -0.2), 0.04, mirrored=True)
+    m.paint()
+    m.blob((0.12, 0, 0.12), (0.26, 0.14, 0.13), blend=0.03)
+    m.blob((-0.62, 0, 0.02), (0.2, 0.1, 0.05), turn=rotation("y", 20))
+    m.paint(m.hue(value=(0.05, 0.4)), 0)
+    m.blob((-0.32, 0, 0.1), (0.3, 0.13, 0.07), blend=0.03)
+
+
+@template
+def flying_saucer(m: Maker) -> None:
+    r, h = m.u(0.7, 0.9), m.u(0.1, 0.25)
+    m.blob((0, 0, 0), (r, r, h))
+    m.paint(m.hue(0.3, 0.7, (0.2, 0.7), (0.5, 1)), 0)
+    m.blob((0, 0, h * 0.7), (r * 0.45, r * 0.45, m.u(0.2, 0.35)))
+    m.paint(patterned=0)
+    for k in range(6):
+        m.blob((0.75 * r * math.cos(1.05 * k), 0.75 * r * math.sin(1.05 * k), h * 0.6), (0.06, 0.06, 0.06))
+    if m.chance(0.6):
+        m.rod((0.3, 0.2, -h * 0.7), (0.45, 0.35, -h - 0.3), 0.035, mirrored=True)
+        m.rod((-0.3, 0.2, -h * 0.7), (-0.45, 0.35, -h - 0.3), 0.035, mirrored=True)
+
+
+# -- more buildings, plants and food -----------------------------------------------------------------------------------
+@template
+def windmill(m: Maker) -> None:
+    r, h = m.u(0.25, 0.38), m.u(0.5, 0.65)
+    m.cone((0, 0, -0.25), r, r * m.u(0.6, 0.8), h)
+    m.paint()
+    m.cone((0, 0, h - 0.1), r * 0.85, 0.03, 0.17)
+    m.paint(m.wood())
+    at, turn = np.array([r * 0.95, 0, h - 0.35]), rotation("x", m.u(0, 90))
+    m.rod(at - [0.25, 0, 0], at, 0.05)
+    for k in range(4):
+        arm = turn @ rotation("x", 90 * k)
+        m.box(at + arm @ np.array([0.02, 0.03, 0.38]), (0.02, m.u(0.07, 0.11), 0.36), turn=arm)
+    m.paint(m.hue(value=(0.1, 0.6)), 0)
+    m.box((r * 0.9, 0, -h - 0.05), (0.1, 0.1, 0.18))
+
+
+@template
+def castle(m: Maker) -> None:
+    m.paint(m.hue(0.05, 0.15, (0.05, 0.4), (0.4, 0.9)) if m.chance(0.6) else None)
+    w, h = m.u(0.4, 0.55), m.u(0.2, 0.35)
+    m.box((0, 0, -0.25), (w, w, h), 0.005)
+    r, tall = m.u(0.13, 0.2), h + m.u(0.1, 0.25)
+    for side in (w, -w):
+        m.cone((side, w, tall - h - 0.25), r, r, tall, mirrored=True)
+    keep = m.chance(0.6)
+    if keep:
+        m.box((-0.05, 0, h - 0.1), (w * 0.4, w * 0.4, m.u(0.2, 0.4)), 0.005)
+    m.paint()
+    for side in (w, -w):
+        m.cone((side, w, 2 * tall - h - 0.15), r * 1.25, 0.01, m.u(0.1, 0.22), mirrored=True)
+    m.paint(m.wood(), 0)
+    m.box((w, 0, -0.32), (0.04, 0.13, h * 0.65))
+
+
+@template
+def tent(m: Maker) -> None:
+    w, d, h = m.u(0.5, 0.75), m.u(0.5, 0.85), m.u(0.5, 0.75)
+    m.paint(patterned=0.3)
+    if m.chance(0.6):
+        slope, angle = math.hypot(w, h) / 2, math.degrees(math.atan2(h, w))
+        m.box((0, w / 2, h / 2 - 0.3), (d, slope, 0.03), turn=rotation("x", -angle), mirrored=True)
+        m.box((0, w / 2 - 0.12, h / 2 - 0.4), (d * 0.9, slope * 0.8, 0.13), turn=rotation("x", -angle), mirrored=True)
+        m.box((0, 0, -0.32 - 0.5), (1.2, 1.2, 0.5), subtract=True)
+    else:
+        m.cone((0, 0, h / 2 - 0.3), w, 0.03, h / 2 + 0.05)
+    m.paint(m.hue(value=(0.05, 0.5)), 0)
+    m.cone((d * 0.8, 0, -0.1), 0.18, 0.02, 0.22)
+
+
+@template
+def bush_or_palm(m: Maker) -> None:
+    if m.chance(0.5):
+        m.paint(m.wood(), 0.3)
+        m.rod((0, 0, -0.8), (m.u(-0.15, 0.15), 0, 0.3), 0.09, 0.06)
+        top = np.array([m.parts[-1].position[0] * 2, 0, 0.32])
+        m.paint(m.green(), 0)
+        leaves, droop = int(m.rng.integers(5, 9)), m.u(0, 40)
+        for k in range(leaves):
+            turn = rotation("z", 360 * k / leaves) @ rotation("y", droop + m.u(-15, 15))
+            m.blob(top + turn @ np.array([0.36, 0, 0]), (0.4, 0.11, 0.03), turn=turn)
+    else:
+        m.paint(m.hue(value=(0.3, 0.9)), 0.2)
+        r = m.u(0.25, 0.4)
+        m.cone((0, 0, -0.55), r * 0.75, r, 0.25)
+        m.paint(m.green(), 0.25)
+        size = m.u(0.35, 0.6)
+        m.blob((0, 0, m.u(0, 0.2)), (size, size, size * m.u(0.8, 1.3)))
+        for _ in range(int(m.rng.integers(0, 4))):
+            m.blob((m.u(-0.3, 0.3), m.u(-0.3, 0.3), m.u(-0.1, 0.4)), (0.3, 0.3, 0.3), blend=0.05)
+
+
+@template
+def pineapple(m: Maker) -> None:
+    m.paint(m.hue(0.06, 0.14, (0.5, 0.9), (0.5, 0.95)), 0.7)
+    r = m.u(0.3, 0.42)
+    m.blob((0, 0, -0.25), (r, r, m.u(0.45, 0.6)), 2, m.u(2, 2.6))
+    m.paint(m.green(), 0)
+    for k in range(int(m.rng.integers(4, 8))):
+        turn = rotation("z", 137.5 * k) @ rotation("y", m.u(10, 50))
+        m.blob(np.array([0, 0, 0.25]) + turn @ np.array([0, 0, 0.2]), (0.03, 0.1, 0.28), turn=turn)
+
+
+@template
+def doughnut(m: Maker) -> None:
+    m.paint(m.hue(0.06, 0.1, (0.4, 0.7), (0.5, 0.9)), 0)
+    r, thick = m.u(0.42, 0.55), m.u(0.16, 0.27)
+    m.ring((0, 0, 0), r, thick)
+    m.paint(patterned=0.2)
+    m.ring((0, 0, thick * 0.3), r, thick * 0.9)
+    for _ in range(int(m.rng.integers(0, 7))):
+        m.paint(patterned=0)
+        angle = m.u(0, 6.3)
+        m.blob((r * math.cos(angle), r * math.sin(angle), thick * 1.2), (0.06, 0.03, 0.03), turn=rotation("z", angle))
+
+
+# -- more animals ------------------------------------------------------------------------------------------------------
+@template
+def turtle(m: Maker) -> None:
+    m.paint(m.green() if m.chance(0.5) else None, 0.4)
+    r, h = m.u(0.42, 0.55), m.u(0.25, 0.4)
+    m.blob((0, 0, 0), (r * m.u(1, 1.25), r, h))
+    m.box((0, 0, -0.55), (1, 1, 0.45), subtract=True, blend=0.03)
+    m.paint(patterned=0)
+    m.blob((0, 0, -0.08), (r * 1.05, r * 0.95, 0.08))
+    for side in (r * 0.8, -r * 0.8):
+        m.rod((side * 0.8, r * 0.5, -0.1), (side * 1.1, r * 0.85, -0.28), 0.1, 0.09, mirrored=True)
+    head = m.u(0.13, 0.2)
+    m.rod((r * 0.8, 0, -0.05), (r + 0.25, 0, m.u(0.02, 0.25)), head * 0.6, head * 0.7, blend=0.04)
+    at = np.array([r + 0.32, 0, m.u(0.05, 0.25)])
+    m.blob(at, (head * 1.2, head, head), blend=0.04)
+    m.paint(m.hue(value=(0, 0.2)), 0)
+    m.blob(at + [head * 0.7, head * 0.6, head * 0.4], (0.035, 0.035, 0.035), mirrored=True)
+
+
+@template
+def rabbit(m: Maker) -> None:
+    """A sitting animal with ears: rabbit, cat, mouse."""
+    m.paint(m.hue(0.02, 0.12, (0, 0.6), (0.3, 1)) if m.chance(0.75) else None, 0.1)
+    r, head = m.u(0.28, 0.38), m.u(0.2, 0.3)
+    m.blob((-0.05, 0, -0.25), (r, r * 0.95, r * m.u(1.1, 1.4)), blend=0.05)
+    z = -0.25 + r + head
+    m.blob((0.08, 0, z), (head * 1.1, head, head * 0.95), blend=0.06)
+    ear = m.u(0.1, 0.45)
+    m.blob((0.02, head * m.u(0.4, 0.8), z + head * 0.7 + ear), (0.05, m.u(0.07, 0.13), ear), blend=0.02, mirrored=True)
+    m.blob((0.1, r * 0.75, -0.5), (0.22, 0.14, 0.16), mirrored=True, blend=0.04)
+    m.rod((r * 0.6, r * 0.35, -0.15), (r * 0.8, r * 0.35, -0.6), 0.08, 0.07, mirrored=True, blend=0.04)
+    if m.chance(0.5):
+        m.blob((-r - 0.05, 0, -0.45), (0.12, 0.12, 0.12), blend=0.03)
+    else:
+        m.rod((-r, 0, -0.5), (-r - 0.3, 0, m.u(-0.4, 0.2)), 0.06, 0.04, blend=0.03)
+    m.paint(m.hue(value=(0, 0.25)), 0)
+    m.blob((0.08 + head * 0.95, head * 0.45, z + head * 0.2), (0.045, 0.045, 0.045), mirrored=True)
+    m.blob((0.08 + head * 1.1, 0, z - head * 0.1), (0.04, 0.05, 0.035))
+
+
+@template
+def dinosaur(m: Maker) -> None:
+    m.paint(m.hue(0.1, 0.55, (0.3, 0.9), (0.3, 0.9)), 0.25)
+    r, up = m.u(0.2, 0.3), m.u(0.2, 0.6)
+    m.blob((0, 0, 0), (r * 1.5, r, r * 1.1), turn=rotation("y", -m.u(0, 45)), blend=0.04)
+    m.rod((-r, 0, 0), (-m.u(0.75, 0.95), 0, m.u(-0.4, 0.1)), r * 0.7, 0.04, blend=0.08)
+    top = np.array([r + m.u(0.1, 0.3), 0, up])
+    m.rod((r * 0.8, 0, r * 0.3), top, r * 0.6, r * 0.4, blend=0.08)
+    m.blob(top + [0.1, 0, 0.02], (m.u(0.18, 0.28), 0.12, 0.11), blend=0.04)
+    if m.chance(0.5):  # on two legs
+        m.rod((0, r * 0.7, -0.1), (0.05, r * 0.8, -0.6), 0.13, 0.07, mirrored=True, blend=0.05)
+        m.rod((0.05, r * 0.8, -0.62), (0.2, r * 0.8, -0.62), 0.07, mirrored=True)
+        m.rod((r, r * 0.6, 0.05), (r + 0.15, r * 0.7, -0.1), 0.05, mirrored=True)
+    else:
+        for x in (r, -r):
+            m.rod((x, r * 0.6, -0.1), (x, r * 0.75, -0.5), 0.1, 0.08, mirrored=True, blend=0.04)
+    m.paint(patterned=0)
+    for k in range(int(m.rng.integers(0, 5))):
+        m.cone((0.15 - 0.2 * k, 0, r * 1.1 - 0.06 * k), 0.09, 0.01, 0.09)
+    m.paint(m.hue(value=(0, 0.2)), 0)
+    m.blob(top + [0.2, 0.1, 0.08], (0.035, 0.035, 0.035), mirrored=True)
+
+
+@template
+def octopus(m: Maker) -> None:
+    """A head on many legs: octopus, spider, jellyfish."""
+    r = m.u(0.3, 0.42)
+    m.blob((0, 0, 0.15), (r, r, r * m.u(0.9, 1.4)), blend=0.06)
+    limb, out, drop = m.u(0.05, 0.09), m.u(0.3, 0.5), m.u(0.25, 0.5)
+    for k in range(4):
+        angle = math.radians(22 + 45 * k)
+        side = np.array([math.cos(angle), math.sin(angle), 0])
+        knee = side * (r * 0.6 + out * 0.6) + [0, 0, m.u(-0.2, 0.15)]
+        m.rod(side * r * 0.5, knee, limb * 1.2, limb, mirrored=True, blend=0.05)
+        m.rod(knee, side * (r * 0.6 + out) - [0, 0, drop], limb, limb * 0.6, mirrored=True, blend=0.03)
+    m.paint(m.hue(value=(0.8, 1), saturation=(0, 0.1)), 0)
+    m.blob((r * 0.85, r * 0.4, 0.2), (0.08, 0.09, 0.1), mirrored=True)
+    m.paint(m.hue(value=(0, 0.2)), 0)
+    m.blob((r * 0.85 + 0.06, r * 0.4, 0.2), (0.04, 0.045, 0.05), mirrored=True)
+
+
+@template
+def snail(m: Maker) -> None:
+    m.paint(m.hue(0.05, 0.25, (0.1, 0.6), (0.4, 0.9)), 0)
+    w = m.u(0.12, 0.18)
+    m.blob((0, 0, -0.35), (m.u(0.7, 0.85), w, 0.13), 2.2, 2.2)
+    m.rod((0.55, 0, -0.3), (0.7, 0, m.u(-0.05, 0.15)), w * 0.8, w * 0.7, blend=0.08)
+    m.rod((0.7, 0.05, 0), (0.85, 0.13, m.u(0.25, 0.4)), 0.03, mirrored=True)
+    m.paint(patterned=0.3)
+    r, thick = m.u(0.3, 0.42), m.u(0.14, 0.22)
+    m.cone((-0.12, 0, r - 0.28), r, r, thick, 0.1, turn=rotation("x", 90))
+    m.paint(patterned=0)
+    m.cone((-0.12, 0, r - 0.28), r * 0.65, r * 0.65, thick + 0.06, 0.06, turn=rotation("x", 90))
+    m.cone((-0.1, 0, r - 0.28), r * 0.32, r * 0.32, thick + 0.11, 0.05, turn=rotation("x", 90))
+
+
 # -- free compositions -------------------------------------------------------------------------------------------------
 def composition(m: Maker) -> None:
     """Parts of any kind grown on one another, often mirrored and standing on the ground."""
@@ -954,11 +1484,44 @@ def composition(m: Maker) -> None:
         m.bend = m.u(-0.5, 0.5)
 
 
-def make_shape(rng: np.random.Generator, names: tuple[str, ...], free_share: float = FREE_SHARE) -> Shape:
-    """Draw an object: one of the templates `names`, or with probability `free_share` a free composition."""
-    maker = Maker(rng)
-    name = "composition" if rng.random() < free_share else names[rng.integers(len(names))]
-    composition(maker) if name == "composition" else TEMPLATES[name](maker)
+def resized(part: Part, factor: float, at: np.ndarray) -> Part:
+    """The part at `factor` times its size, moved to `at`."""
+    lengths = 3 if part.kind == shapes.SUPERQUADRIC else len(part.size)  # its last two numbers are exponents
+    size = (*(factor * s for s in part.size[:lengths]), *part.size[lengths:])
+    return replace(part, size=size, radius=factor * part.radius, position=at)
+
+
+def hybrid(m: Maker, names: tuple[str, ...]) -> None:
+    """A thing that lost some parts and grew some of another: what is remembered of either would complete it wrongly."""
+    TEMPLATES[names[m.rng.integers(len(names))]](m)
+    m.parts = [part for k, part in enumerate(m.parts) if k == 0 or not m.chance(0.2)]
+    donor = Maker(m.rng)
+    TEMPLATES[names[m.rng.integers(len(names))]](donor)
+    grafts = [part for part in donor.parts if not part.subtract][: shapes.SLOTS - len(m.parts)]
+    grafts = grafts[: int(m.rng.integers(1, 6))]
+    if not grafts:
+        return
+    stock, factor = m.pick(*m.parts), m.u(0.35, 0.9)
+    direction = m.rng.normal(size=3) * [1, m.pick(0, 1), 1]
+    at = stock.position + stock.radius * m.u(0.3, 0.9) * direction / np.linalg.norm(direction)
+    root = grafts[0].position
+    m.parts += [resized(part, factor, at + factor * (part.position - root)) for part in grafts]
+
+
+def make_shape(
+    rng: np.random.Generator, names: tuple[str, ...], free_share: float = FREE_SHARE, hybrid_share: float = 0.0
+) -> Shape:
+    """Draw an object: one of the templates `names`, or with the given probabilities a free composition or a hybrid."""
+    maker, draw = Maker(rng), rng.random()
+    if draw < free_share:
+        name = "composition"
+        composition(maker)
+    elif draw < free_share + hybrid_share:
+        name = "hybrid"
+        hybrid(maker, names)
+    else:
+        name = names[rng.integers(len(names))]
+        TEMPLATES[name](maker)
     return Shape(maker.parts, name, maker.twist, maker.bend, float(rng.uniform(0, 0.6)))
 
 
