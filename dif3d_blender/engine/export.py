@@ -399,3 +399,30 @@ def save_pictures(folder: Path | str, frames: Iterable[Image.Image | np.ndarray]
     for old in set(Path(folder).glob("render_[0-9][0-9][0-9]*.png")) - set(paths):
         old.unlink(missing_ok=True)
     return paths
+
+
+def save_turntable(
+    folder: Path | str, frames: Iterable[Image.Image | np.ndarray], warnings: list[str]
+) -> tuple[list[Path], Path | None]:
+    """Write frames as FOLDER/render_000.png … and FOLDER/render.mp4.
+
+    Args:
+        folder: where to; another run's frames and video there are replaced.
+        frames: pictures of one size, taken one at a time (see `save_video`).
+        warnings: gets a sentence where no video could be made.
+
+    Returns:
+        The frames' paths, and the video's; None where there is none.
+
+    Raises:
+        DIF3DError: the folder can't be written.
+    """
+    video = Path(folder) / "render.mp4"
+    paths = save_pictures(folder, frames)
+    video.unlink(missing_ok=True)  # another run's, of other frames
+    try:
+        save_video(map(Image.open, paths), video)
+    except DIF3DError as error:
+        warnings.append(f"No video was written: {error}")
+        return paths, None
+    return paths, video

@@ -32,9 +32,8 @@ from .export import (
     export_mesh,
     save_array,
     save_maps,
-    save_pictures,
     save_png,
-    save_video,
+    save_turntable,
 )
 from .field import Field
 from .files import atomic_path
@@ -55,7 +54,6 @@ from .tsr import TSR
 from .unwrap import UnwrapError
 from .weights import ModelFiles, find_model
 
-VIDEO_FPS = 30
 REPORTED_PACKAGES = ("torch", "numpy", "transformers", "rembg", "open3d", "trimesh", "PyMCubes", "scikit-image")
 
 # How long the stages take beside each other on a CPU, for the progress bar only.
@@ -399,15 +397,11 @@ def _write_frames(
         dense=job.dense,
         progress=lambda done: progress(done, f"{round(done * job.frames)} of {job.frames}"),
     )
-    paths = save_pictures(output / "renderfiles", (view.cpu().numpy() for view in views))
+    pictures = (view.cpu().numpy() for view in views)
+    paths, video = save_turntable(output / "renderfiles", pictures, facts["warnings"])
     files["frames"] = str(paths[0])
-    video = output / "renderfiles" / "render.mp4"
-    try:
-        save_video(map(Image.open, paths), video, VIDEO_FPS)
+    if video is not None:
         files["video"] = str(video)
-    except DIF3DError as error:
-        video.unlink(missing_ok=True)  # another run's, of other frames
-        facts["warnings"].append(f"No video was written: {error}")
 
 
 def _versions() -> dict[str, str]:

@@ -23,18 +23,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 
 from ..messages import Job
 from .depth import field_depth
 from .errors import DIF3DError
-from .export import check_mesh_format, export_mesh, save_pictures, save_video
+from .export import check_mesh_format, export_mesh, save_turntable
 from .field import Field
 from .foreground import find_pictures
 from .gaussian import Gaussian
 from .isosurface import extract_surface
 from .occupancy import Occupancy
-from .pipeline import VIDEO_FPS, choose_device
+from .pipeline import choose_device
 from .precision import choose_precision
 from .rendering import each_view
 from .tsr import TSR
@@ -272,11 +271,7 @@ class Runtime:
 
         def process(item: _Item) -> None:
             views = each_view(item.field, n_views, height=size, width=size, occupancy=item.occupancy)
-            paths = save_pictures(item.output / "renderfiles", (view.cpu().numpy() for view in views))
-            video = item.output / "renderfiles" / "render.mp4"
-            video.unlink(missing_ok=True)  # another run's, of other frames
-            with _optional(item, "The video is left out"):
-                save_video(map(Image.open, paths), video, VIDEO_FPS)
+            save_turntable(item.output / "renderfiles", (view.cpu().numpy() for view in views), item.stage.notes)
 
         self._run("render", "Rendering", process)
 

@@ -212,6 +212,19 @@ def test_frames_of_a_longer_row_do_not_stay(tmp_path):
     assert sorted(tmp_path.iterdir()) == [*paths, tmp_path / "render_mine.png"]
 
 
+def test_a_turntable_without_a_video_says_why_and_keeps_none_of_another_run(tmp_path, monkeypatch):
+    warnings = []
+    frames = [np.full((32, 32, 3), grey) for grey in (0.2, 0.8)]
+    paths, video = export.save_turntable(tmp_path, iter(frames), warnings)
+    assert sorted(tmp_path.iterdir()) == sorted([*paths, video])
+    assert not warnings
+    monkeypatch.setitem(sys.modules, "imageio_ffmpeg", None)
+    paths, video = export.save_turntable(tmp_path, iter(frames), warnings)
+    assert video is None
+    assert sorted(tmp_path.iterdir()) == paths
+    assert "pip install imageio-ffmpeg" in warnings[0]
+
+
 def test_gradio_turn_is_triposr_s():
     mesh = trimesh.creation.box()
     mesh.vertices = np.array([[1.0, 2.0, 3.0]])
