@@ -3,7 +3,7 @@
     .venv/bin/python scripts/train_embedded.py [--hours 1] [--state training/] [--processes 1] [--from-release]
                                                [--release]
 
-Everything is made on the device as it goes: objects (`embedded_model/templates.py`), their pictures and their labelled
+Everything is made on the device as it goes: objects (`embedded_model/templates/`), their pictures and their labelled
 points. The loss is on points: whether they are inside, and the colour at the surface; a last phase adds rendered rays,
 so that NeRF frames are clean. The run saves every few minutes and goes on from there when it is started again.
 `--release` writes the averaged weights at 16 bit into the extension; `--from-release` begins a run with those, where
