@@ -3,6 +3,7 @@
 import io
 import math
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -118,16 +119,26 @@ def test_a_part_resized_is_its_shape_at_another_size():
         assert torch.equal(shapes.measure(0.5 * points, small) < 0, inside)
 
 
-def test_hybrids_keep_their_first_part_and_fit():
-    rng = np.random.default_rng(1)
-    grown = 0
+def test_grafts_grow_on_a_part():
+    rng, outside = np.random.default_rng(1), 0
     for _ in range(300):
-        shape = templates.make_shape(rng, templates.SEEN, free_share=0.0, hybrid_share=1.0)
-        assert shape.name == "hybrid"
-        assert 0 < len(shape.parts) <= shapes.SLOTS
-        assert not shape.parts[0].subtract
-        grown += len(shape.parts)
-    assert grown / 300 > 5
+        maker = templates.Maker(rng)
+        templates.TEMPLATES[templates.SEEN[rng.integers(len(templates.SEEN))]](maker)
+        part = maker.pick(*(part for part in maker.parts if not part.subtract))
+        tape = ShapeBatch.pack([Shape([replace(part, mirrored=False)], "part")]).tensors
+        spot = torch.tensor(templates.spot_on(part, rng), dtype=torch.float32)
+        outside += shapes.measure(spot[None, None], tape).item() > 0
+    assert outside < 10  # waists of lathes
+
+
+def test_hybrids_have_parts_of_two_things():
+    rng = np.random.default_rng(1)
+    made = [templates.make_shape(rng, ("table", "snowman"), free_share=0.0, hybrid_share=1.0) for _ in range(60)]
+    assert {shape.name for shape in made} == {"hybrid"}
+    kinds = [{part.kind for part in shape.parts} for shape in made]
+    both = [{shapes.BOX, shapes.SUPERQUADRIC} <= kind for kind in kinds]  # a table has no blobs, a snowman no boxes
+    assert 0.15 < np.mean(both) < 0.7
+    assert not any(shape.parts[0].subtract for shape in made)
 
 
 def test_pictures_are_framed_as_real_ones_are():

@@ -105,7 +105,7 @@ def rabbit(m: Maker) -> None:
     z = -0.25 + r + head
     m.blob((0.08, 0, z), (head * 1.1, head, head * 0.95), blend=0.06)
     ear = m.u(0.1, 0.45)
-    m.blob((0.02, head * m.u(0.4, 0.8), z + head * 0.7 + ear), (0.05, m.u(0.07, 0.13), ear), blend=0.02, mirrored=True)
+    m.blob((0.02, head * m.u(0.4, 0.7), z + head * 0.6 + ear), (0.05, m.u(0.07, 0.13), ear), blend=0.02, mirrored=True)
     m.blob((0.1, r * 0.75, -0.5), (0.22, 0.14, 0.16), mirrored=True, blend=0.04)
     m.rod((r * 0.6, r * 0.35, -0.15), (r * 0.8, r * 0.35, -0.6), 0.08, 0.07, mirrored=True, blend=0.04)
     if m.chance(0.5):

@@ -89,8 +89,7 @@ def castle(m: Maker) -> None:
     r, tall = m.u(0.13, 0.2), h + m.u(0.1, 0.25)
     for side in (w, -w):
         m.cone((side, w, tall - h - 0.25), r, r, tall, mirrored=True)
-    keep = m.chance(0.6)
-    if keep:
+    if m.chance(0.6):
         m.box((-0.05, 0, h - 0.1), (w * 0.4, w * 0.4, m.u(0.2, 0.4)), 0.005)
     m.paint()
     for side in (w, -w):
@@ -110,5 +109,6 @@ def tent(m: Maker) -> None:
         m.box((0, 0, -0.32 - 0.5), (1.2, 1.2, 0.5), subtract=True)
     else:
         m.cone((0, 0, h / 2 - 0.3), w, 0.03, h / 2 + 0.05)
+        d = w
     m.paint(m.hue(value=(0.05, 0.5)), 0)
     m.cone((d * 0.8, 0, -0.1), 0.18, 0.02, 0.22)

@@ -61,10 +61,30 @@ def composition(m: Maker) -> None:
 
 
 def resized(part: Part, factor: float, at: np.ndarray) -> Part:
-    """The part at `factor` times its size, moved to `at`."""
+    """The part at `factor` times its size, its pattern and its blend too, moved to `at`."""
     lengths = 3 if part.kind == shapes.SUPERQUADRIC else len(part.size)  # its last two numbers are exponents
-    size = (*(factor * s for s in part.size[:lengths]), *part.size[lengths:])
-    return replace(part, size=size, radius=factor * part.radius, position=at)
+    return replace(
+        part,
+        size=(*(factor * s for s in part.size[:lengths]), *part.size[lengths:]),
+        position=at,
+        radius=factor * part.radius,
+        pattern_scale=part.pattern_scale / factor,
+        blend=factor * part.blend,
+    )
+
+
+def spot_on(part: Part, rng: np.random.Generator) -> np.ndarray:
+    """A random point [3] inside the part, more than half of the way from its centre to its surface."""
+    s, direction = part.size, rng.normal(size=3)
+    if part.kind == shapes.TORUS:  # on the line that it follows: its centre is empty
+        reach, direction[2] = (s[0] + s[2], s[0], 0), 0
+        return part.position + part.rotation @ (direction / np.linalg.norm(direction) * reach)
+    if part.kind in (shapes.BOX, shapes.SUPERQUADRIC):
+        reach = s[:3]
+    else:
+        radius, half = (np.mean(s[:7]), s[7]) if part.kind == shapes.LATHE else (np.mean(s[:2]), s[2])
+        reach = (radius, radius, half)
+    return part.position + part.rotation @ (0.6 * direction / np.linalg.norm(direction) * reach)
 
 
 def hybrid(m: Maker, names: tuple[str, ...]) -> None:
@@ -74,11 +94,9 @@ def hybrid(m: Maker, names: tuple[str, ...]) -> None:
     donor = Maker(m.rng)
     TEMPLATES[names[m.rng.integers(len(names))]](donor)
     grafts = [part for part in donor.parts if not part.subtract][: shapes.SLOTS - len(m.parts)]
-    grafts = grafts[: int(m.rng.integers(1, 6))]
     if not grafts:
         return
-    stock, factor = m.pick(*m.parts), m.u(0.35, 0.9)
-    direction = m.rng.normal(size=3) * [1, m.pick(0, 1), 1]
-    at = stock.position + stock.radius * m.u(0.3, 0.9) * direction / np.linalg.norm(direction)
-    root = grafts[0].position
+    grafts = grafts[: int(m.rng.integers(1, 6))]
+    stock, factor = m.pick(*(part for part in m.parts if not part.subtract)), m.u(0.35, 0.9)
+    at, root = spot_on(stock, m.rng), grafts[0].position
     m.parts += [resized(part, factor, at + factor * (part.position - root)) for part in grafts]

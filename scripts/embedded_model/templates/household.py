@@ -32,7 +32,7 @@ def camera(m: Maker) -> None:
     m.box((0, 0, 0), (d, w, h), m.u(0.03, 0.1))
     m.box((0, m.u(-0.2, 0.2), h), (d * 0.7, w * 0.3, m.u(0.05, 0.14)), 0.03)
     m.paint(patterned=0)
-    m.cone((d, w, h), 0.05, 0.05, 0.04)
+    m.cone((0, 0.75 * w, h), 0.05, 0.05, 0.04)
     lens, long = h * m.u(0.6, 0.9), m.u(0.05, 0.3)
     m.cone((d + long * 0.8, m.u(-0.2, 0.2), 0), lens, lens * m.u(0.85, 1), long, turn=rotation("y", 90))
     at = m.parts[-1].position
@@ -43,9 +43,11 @@ def camera(m: Maker) -> None:
 @template
 def book(m: Maker) -> None:
     w, h = m.u(0.4, 0.6), m.u(0.5, 0.75)
-    for k in range(int(m.rng.integers(1, 5))):
+    top = 0.0
+    for _ in range(int(m.rng.integers(1, 5))):
         thick = m.u(0.04, 0.12)
-        z, turn = (0.26 * k, rotation("z", m.u(-25, 25)))
+        z, turn = top + thick, rotation("z", m.u(-25, 25))
+        top = z + thick + 0.03
         m.paint(m.hue(value=(0.85, 1), saturation=(0, 0.1)), 0)
         m.box((0, 0, z), (w * 0.96, h * 0.97, thick), turn=turn)
         m.paint(patterned=0.1)
@@ -82,9 +84,9 @@ def telephone(m: Maker) -> None:
     m.cone((0.25, 0, -0.2 + h * 0.7), 0.22, 0.18, 0.08, turn=rotation("y", 25))
     if m.chance(0.6):
         m.color = body
-    z = h + m.u(-0.05, 0.08)
+    z = h - 0.2 + m.u(0.02, 0.08)
     m.rod((-0.15, -w, z), (-0.15, w, z), 0.075, blend=0.04)
-    m.cone((-0.13, w, z - 0.08), 0.15, 0.11, 0.09, mirrored=True, blend=0.03)
+    m.cone((-0.13, w * 0.9, z - 0.06), 0.15, 0.11, 0.09, mirrored=True, blend=0.03)
 
 
 @template
@@ -109,7 +111,7 @@ def candle(m: Maker) -> None:
         m.paint(patterned=0)
         m.cone((0, 0, -h), r * m.u(1.5, 2.4), r * m.u(1.3, 1.8), 0.05, 0.02)
     m.paint(m.hue(0.08, 0.15, (0.6, 1), (0.9, 1)), 0)
-    m.blob((0, 0, h + 0.14), (0.06, 0.06, 0.12), 2, 1.5)
+    m.blob((0, 0, h + 0.1), (0.06, 0.06, 0.12), 2, 1.5)
 
 
 @template
@@ -164,7 +166,7 @@ def dumbbell(m: Maker) -> None:
     else:
         for k in range(int(m.rng.integers(1, 4))):
             r = m.u(0.25, 0.45) * (1 - 0.2 * k)
-            m.cone((0, 0.45 + 0.16 * k, 0), r, r, 0.07, 0.03, turn=rotation("x", 90), mirrored=True)
+            m.cone((0, 0.45 + 0.13 * k, 0), r, r, 0.07, 0.03, turn=rotation("x", 90), mirrored=True)
 
 
 @template
@@ -175,8 +177,9 @@ def axe(m: Maker) -> None:
     m.paint(m.hue(value=(0.3, 0.9), saturation=(0, 0.4)), 0)
     kind = m.rng.integers(3)
     if kind == 0:
-        m.box((0, 0.08, 0.5), (0.06, 0.16, 0.12))
-        m.blob((0, 0.34, 0.5), (0.05, m.u(0.14, 0.22), m.u(0.22, 0.36)), 2, 4, mirrored=m.chance(0.3))
+        double = m.chance(0.3)
+        m.box((0, 0.08, 0.5), (0.06, 0.16, 0.12), mirrored=double)
+        m.blob((0, 0.34, 0.5), (0.05, m.u(0.14, 0.22), m.u(0.22, 0.36)), 2, 4, mirrored=double)
     elif kind == 1:
         m.rod((0, 0, 0.62), (0, m.u(0.4, 0.6), m.u(0.4, 0.55)), 0.08, 0.03, mirrored=True)
     else:

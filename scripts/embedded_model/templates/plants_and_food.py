@@ -98,7 +98,7 @@ def bush_or_palm(m: Maker) -> None:
         m.cone((0, 0, -0.55), r * 0.75, r, 0.25)
         m.paint(m.green(), 0.25)
         size = m.u(0.35, 0.6)
-        m.blob((0, 0, m.u(0, 0.2)), (size, size, size * m.u(0.8, 1.3)))
+        m.blob((0, 0, 0.7 * size - 0.3 + m.u(0, 0.1)), (size, size, size * m.u(0.8, 1.3)))
         for _ in range(int(m.rng.integers(0, 4))):
             m.blob((m.u(-0.3, 0.3), m.u(-0.3, 0.3), m.u(-0.1, 0.4)), (0.3, 0.3, 0.3), blend=0.05)
 

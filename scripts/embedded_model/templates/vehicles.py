@@ -142,10 +142,11 @@ def tank(m: Maker) -> None:
     m.paint(m.hue(0.1, 0.35, (0.1, 0.6), (0.25, 0.7)) if m.chance(0.6) else None)
     w = m.u(0.3, 0.42)
     m.box((0, 0, 0), (0.72, w, m.u(0.12, 0.2)), 0.04)
+    hull = (m.color, m.second, m.pattern)
     m.paint(m.hue(value=(0.1, 0.4), saturation=(0, 0.3)), 0.3)
     m.blob((0, w, -0.14), (0.75, 0.11, 0.16), 6, 2.5, mirrored=True)
-    m.color = m.parts[0].color
-    m.cone((m.u(-0.2, 0.05), 0, 0.26), w * 0.9, w * 0.7, 0.13, 0.04)
+    m.color, m.second, m.pattern = hull
+    m.cone((m.u(-0.2, 0.05), 0, 0.22), w * 0.9, w * 0.7, 0.13, 0.04)
     turret = m.parts[-1].position
     aim = rotation("z", m.u(-40, 40)) @ np.array([1.0, 0, 0])
     m.rod(turret + aim * w * 0.6, turret + aim * m.u(0.7, 0.95) + [0, 0, m.u(0, 0.2)], 0.05)
@@ -175,11 +176,12 @@ def motorcycle(m: Maker) -> None:
     m.cone((0.55, 0, -0.3), r * 0.3, r * 0.3, 0.06, turn=rotation("x", 90))
     m.cone((-0.55, 0, -0.3), r * 0.3, r * 0.3, 0.06, turn=rotation("x", 90))
     m.rod((0.55, 0.07, -0.3), (0.36, 0.07, 0.3), 0.035, mirrored=True)
-    m.rod((0.36, -0.3, 0.34), (0.36, 0.3, 0.34), 0.03)
+    m.rod((0.36, -0.3, 0.32), (0.36, 0.3, 0.32), 0.03)
+    m.rod((0.38, 0, 0.26), (0, 0, -0.1), 0.05)
     m.box((-0.05, 0, -0.2), (0.2, 0.12, 0.17), 0.04)
     m.rod((-0.55, 0.09, -0.3), (0, 0.06, -0.2), 0.04, mirrored=True)
     m.paint()
-    m.blob((0.12, 0, 0.12), (0.26, 0.14, 0.13), blend=0.03)
+    m.blob((0.12, 0, 0.09), (0.26, 0.14, 0.13), blend=0.03)
     m.blob((-0.62, 0, 0.02), (0.2, 0.1, 0.05), turn=rotation("y", 20))
     m.paint(m.hue(value=(0.05, 0.4)), 0)
     m.blob((-0.32, 0, 0.1), (0.3, 0.13, 0.07), blend=0.03)

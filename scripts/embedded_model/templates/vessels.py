@@ -11,7 +11,7 @@ from .maker import Maker, rotation, template
 def mug(m: Maker) -> None:
     r, h = m.u(0.3, 0.5), m.u(0.35, 0.65)
     m.hollow((0, 0, 0), [r * m.u(0.75, 1), r, r * m.u(0.95, 1.1)], h, m.u(0.03, 0.07))
-    body = m.parts.pop()  # the handle goes on before the inside is carved out
+    inside = m.parts.pop()  # the handle goes on before the inside is carved out
     if m.chance(0.3):
         m.paint()
     tall = h * m.u(0.4, 0.65)
@@ -23,7 +23,7 @@ def mug(m: Maker) -> None:
         turn=rotation("y", 90),
         blend=0.03,
     )
-    m.parts.append(body)
+    m.parts.append(inside)
 
 
 @template
@@ -98,7 +98,14 @@ def pitcher(m: Maker) -> None:
     m.hollow((0, 0, 0), [r * m.u(0.6, 0.9), r, r * m.u(0.8, 1), r * m.u(0.5, 0.8), r * m.u(0.6, 0.95)], h, 0.04)
     inside = m.parts.pop()
     m.blob((r * 0.75, 0, h * 0.92), (r * 0.4, r * 0.25, 0.07), turn=rotation("y", -25), blend=0.05)
-    m.ring((-r * 1.05, 0, h * 0.2), h * m.u(0.3, 0.45), m.u(0.035, 0.06), h * 0.12, turn=rotation("x", 90), blend=0.03)
+    m.ring(
+        (-r * 1.05, 0, h * 0.2),
+        h * m.u(0.3, 0.45),
+        m.u(0.035, 0.06),
+        h * 0.12,
+        turn=rotation("x", 90) @ rotation("z", 90),
+        blend=0.03,
+    )
     m.parts.append(inside)
 
 
@@ -130,10 +137,12 @@ def frying_pan(m: Maker) -> None:
 def bucket(m: Maker) -> None:
     r, h = m.u(0.38, 0.55), m.u(0.35, 0.6)
     m.hollow((0, 0, 0), [r * m.u(0.65, 0.9), r], h, m.u(0.03, 0.06))
+    inside = m.parts.pop()
     m.paint()
-    m.ring((0, 0, h * 0.95), r, 0.035)
     if m.chance(0.6):
-        m.ring((0, 0, h + m.u(0, 0.1)), r, 0.025, turn=rotation("x", m.u(20, 90)))
+        m.ring((0, 0, h + m.u(0, 0.1)), min(r, 1.8 * h), 0.025, turn=rotation("x", m.u(20, 90)))
+    m.parts.append(inside)
+    m.ring((0, 0, h * 0.95), r, 0.035)
 
 
 @template
@@ -146,4 +155,4 @@ def basket_or_drum(m: Maker) -> None:
     m.paint(m.hue(value=(0.5, 1)))
     m.blob((0, 0, h), (r * 0.92, r * 0.92, m.u(0.02, 0.3)))
     if m.chance(0.4):
-        m.ring((0, 0, h), r * 0.97, 0.04, turn=rotation("x", 90))
+        m.ring((0, 0, h), min(r * 0.97, 1.8 * h), 0.04, turn=rotation("x", 90))
