@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from scipy import ndimage
 from torch import Tensor
 
+from .cameras import Camera
 from .depth import field_depth, resize_picture
 from .field import Correction, Field
 from .occupancy import Occupancy
@@ -23,7 +24,9 @@ from .projection import Photo, exposure, inner_colors, trust_in
 
 _SIZE = 512  # pixels a side of the maps: finer than frames of the usual size
 _BEHIND, _HIDDEN = 0.03, 0.08  # under the seen surface: up to where a pixel's colour holds, and where it has ended
-_FLATTEST = 0.3  # cosine to the line of sight that a surface is taken to have at least
+_LEAST_COSINE = 0.3  # that a surface's normal is taken to have to the line of sight
+_PROBES, _PROBE_SIZE = 12, 96  # samples under the seen surface, and pixels a side, that tell how thick the subject is
+_DEEPEST = 2 * _HIDDEN / _LEAST_COSINE  # how thick a part need be known at most
 _CLIFF = 8.0  # slope toward the camera from which two pixels show two surfaces, not one
 
 
@@ -55,19 +58,46 @@ def picture_correction(
         scale = exposure(field.color(torch.from_numpy(cloud.points)).cpu().numpy(), cloud.colors)
     # What scales linear light by s scales sRGB by nearly s^(1/2.2), at a fraction of the work.
     gain = torch.from_numpy(scale ** (1 / 2.2)).float().to(field.device)
+    half = torch.from_numpy(_half_thickness(field, photo.camera, threshold, occupancy))[None, None]
+    half = F.interpolate(half, (size, size), mode="bilinear")[0, 0].numpy()
     depth = _filled(depth, known)
-    maps = torch.from_numpy(np.dstack([colors, trust, depth, cosine])).float().permute(2, 0, 1)[None].to(field.device)
+    maps = (
+        torch.from_numpy(np.dstack([colors, trust, depth, cosine, half]))
+        .float()
+        .permute(2, 0, 1)[None]
+        .to(field.device)
+    )
 
     def correct(points: Tensor, density: Tensor, color: Tensor) -> tuple[Tensor, Tensor]:
         spots, along = photo.camera.see(points)
-        here = F.grid_sample(maps, spots[None, None], padding_mode="border", align_corners=False)[0, :, 0]  # [6, N]
+        here = F.grid_sample(maps, spots[None, None], padding_mode="border", align_corners=False)[0, :, 0]  # [7, N]
         # Measured across the surface, not along the line of sight: where the two are nearly parallel, a ray's samples
-        # would leave and meet the picture's colours in turns, and a frame would be striped.
-        under = ((along - here[4]) * here[5].clamp_min(_FLATTEST) - _BEHIND) / (_HIDDEN - _BEHIND)
-        share = here[3] * (1 - under.clamp(0, 1)) * (spots.abs().amax(dim=1) < 1)
+        # would leave and meet the picture's colours in turns, and a frame would be striped. But what lies beyond the
+        # middle of the subject is its back.
+        behind = along - here[4]
+        under = (behind * here[5].clamp_min(_LEAST_COSINE) - _BEHIND) / (_HIDDEN - _BEHIND)
+        beyond = 2 * (behind / here[6] - 1)
+        share = here[3] * (1 - torch.maximum(under, beyond).clamp(0, 1)) * (spots.abs().amax(dim=1) < 1)
         return density, torch.lerp((color * gain).clamp_max(1), here[:3].T, share[:, None])
 
     return correct
+
+
+def _half_thickness(field: Field, camera: Camera, threshold: float, occupancy: Occupancy | None) -> np.ndarray:
+    """Half the way from where each line of sight enters the subject to where it first leaves it again, [S, S].
+
+    At least `_BEHIND`; where nothing is seen, that of the nearest pixel.
+    """
+    depth = field_depth(field, camera, _PROBE_SIZE, _PROBE_SIZE, threshold, occupancy)
+    known = np.isfinite(depth)
+    steps = _DEEPEST * (torch.arange(_PROBES) + 1) / _PROBES
+    origins, directions = (rays.reshape(-1, 3)[known.ravel()] for rays in camera.rays(_PROBE_SIZE, _PROBE_SIZE))
+    along = torch.from_numpy(depth[known]) / (directions @ -camera.camera_to_world[:3, 2])
+    points = origins[:, None] + (along[:, None] + steps)[..., None] * directions[:, None]
+    inside = (field.density(points)[..., 0] > threshold).cpu()
+    thickness = np.zeros_like(depth)
+    thickness[known] = inside.long().cumprod(dim=1).sum(dim=1).numpy() * (_DEEPEST / _PROBES)
+    return np.maximum(_filled(thickness, known) / 2, _BEHIND)
 
 
 def _cosine(depth: np.ndarray, fovy_deg: float) -> np.ndarray:

@@ -16,7 +16,7 @@ import numpy as np
 from PIL import Image
 
 from .errors import DIF3DError
-from .files import atomic_path
+from .files import atomic_path, remove
 from .glb import GlbWriter
 
 MESH_FORMATS = ("glb", "obj", "ply", "stl")
@@ -397,7 +397,7 @@ def save_pictures(folder: Path | str, frames: Iterable[Image.Image | np.ndarray]
         paths.append(Path(folder) / f"render_{number:03d}.png")
         save_png(paths[-1], frame)
     for old in set(Path(folder).glob("render_[0-9][0-9][0-9]*.png")) - set(paths):
-        old.unlink(missing_ok=True)
+        remove(old)
     return paths
 
 
@@ -419,8 +419,8 @@ def save_turntable(
     """
     video = Path(folder) / "render.mp4"
     paths = save_pictures(folder, frames)
-    video.unlink(missing_ok=True)  # another run's, of other frames
     try:
+        remove(video)  # another run's, of other frames
         save_video(map(Image.open, paths), video)
     except DIF3DError as error:
         warnings.append(f"No video was written: {error}")

@@ -56,6 +56,22 @@ def atomic_path(final: Path | str) -> Iterator[Path]:
             temporary.unlink()
 
 
+def remove(path: Path) -> None:
+    """Remove a file, if it is there.
+
+    Raises:
+        DIF3DError: it can't be removed: on Windows, as long as another program has it open.
+    """
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        reason = _CANNOT_WRITE.get(error.errno, error.strerror)
+        raise DIF3DError(
+            f"Can't remove {path.name}, which is of another run, from the folder {path.parent}: {reason}. Close what "
+            f"shows it, or choose another output folder."
+        ) from error
+
+
 def _is_short_write(error: OSError) -> bool:
     """Whether numpy raised `error` because less was written than it had; it does not say why."""
     return error.errno is None and "requested and" in str(error)

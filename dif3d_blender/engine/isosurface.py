@@ -6,10 +6,10 @@ neighbour, the neighbour is looked at too. So every surface that is found is who
 lattice and hands it to the marching-cubes library; both give the same mesh, because the fast path marches by that
 library's own cases.
 
-Where the surface crosses the edge between two samples is found from the logarithms of their densities. Density is the
-exponential of what the network says, and along an edge it is the exponent that runs straight: from the densities
-themselves, which differ by powers of ten, the surface comes to lie at the emptier sample of nearly every edge, and the
-mesh has the lattice's terraces. The original does that, so `as_original` does too.
+Where the surface crosses the edge between two samples is found from the logarithms of their densities. In the
+published models density is the exponential of what the network says, and along an edge it is the exponent that runs
+straight: from the densities themselves, which differ by powers of ten, the surface comes to lie at the emptier sample
+of nearly every edge, and the mesh has the lattice's terraces. The original does that, so `as_original` does too.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _BLOCK = 4  # samples along each side of a block
 _CORNERS = list(itertools.product((0, 1), repeat=3))  # of a cell; corner i is bit i of the cell's case
 _NEIGHBOURS = [step for step in itertools.product((-1, 0, 1), repeat=3) if any(step)]
 _BOXES = 1 << 15  # blocks that are judged together
-_LEAST = 1e-30  # density, for its logarithm
+_LEAST = 1e-30  # of the threshold: what is emptier counts as this
 _RIM = 0.01  # of a cell: how far outside the box the closing layer of samples lies
 
 
@@ -113,7 +113,7 @@ def extract_surface(
 
 def _heights(density: Tensor, threshold: float, as_original: bool) -> Tensor:
     """What is interpolated between samples of `density`: above 0 inside, 0 at the surface."""
-    return density - threshold if as_original else (density.clamp_min(_LEAST) / threshold).log()
+    return density - threshold if as_original else (density / threshold).clamp_min(_LEAST).log()
 
 
 def _no_surface(threshold: float, density: Tensor) -> str:
@@ -168,6 +168,8 @@ def march(values: np.ndarray, level: float) -> tuple[np.ndarray, np.ndarray]:
     Returns:
         Vertices [n, 3] float32 in units of samples, and faces [m, 3] int32, counter-clockwise seen from lower values.
     """
+    if not values.min() <= level < values.max():
+        return np.zeros((0, 3), np.float32), np.zeros((0, 3), np.int32)
     if mcubes is not None:
         vertices, faces = mcubes.marching_cubes(values, level)
     else:
@@ -266,7 +268,7 @@ class _Blocks:
     def with_next_samples(self) -> Tensor:
         """The samples of each block and the first ones of the blocks after it, [n, 5, 5, 5].
 
-        Where that block was not looked at, or there is none, they are what is assumed of it: far from the surface.
+        Where that block was not looked at, or there is none, they have the sign that is assumed of it.
         """
         size = _BLOCK + 1
         out = torch.empty(len(self.where), size, size, size, device=self.heights.device)

@@ -61,6 +61,21 @@ def test_colours_hold_just_under_the_surface_also_where_it_turns_away(field, pho
     assert np.quantile(np.abs(under - on).max(axis=1), 0.9) < 0.1
 
 
+def test_the_rim_of_the_back_stays():
+    """Seen edge-on, a part is thin behind its rim; the picture's colours must not come through."""
+    for radius in (0.5, 0.3, 0.15):
+        field = shape_field(ball(radius=radius, texels=128))
+        mask = field_mask(field)
+        photo = Photo(np.full((SIZE, SIZE, 3), (0.9, 0.1, 0.1), dtype=np.float32), mask.astype(np.float32), CAMERA)
+        surface = extract_surface(field, 96)
+        colors = field.corrected(picture_correction(field, photo)).color(torch.from_numpy(surface.vertices)).numpy()
+        sight = CAMERA.camera_to_world[:3, 3].numpy() - surface.vertices
+        cosine = (sight * surface.normals).sum(axis=1) / np.linalg.norm(sight, axis=1)
+        red = np.abs(colors - (0.9, 0.1, 0.1)).max(axis=1) < 0.25
+        assert red[cosine > 0.3].mean() > 0.9
+        assert red[cosine < -0.15].mean() < 0.03
+
+
 def test_the_back_and_the_density_stay(field, photo):
     painted = field.corrected(picture_correction(field, photo))
     points = (torch.rand(4000, 3, generator=torch.Generator().manual_seed(0)) * 2 - 1) * 0.8
