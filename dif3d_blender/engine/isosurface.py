@@ -37,7 +37,7 @@ _BLOCK = 4  # samples along each side of a block
 _CORNERS = list(itertools.product((0, 1), repeat=3))  # of a cell; corner i is bit i of the cell's case
 _NEIGHBOURS = [step for step in itertools.product((-1, 0, 1), repeat=3) if any(step)]
 _BOXES = 1 << 15  # blocks that are judged together
-_LEAST = 1e-30  # of the threshold: what is emptier counts as this
+_LEAST = 1e-30  # of the threshold: what is emptier counts as this, and what is as much denser as its inverse
 _RIM = 0.01  # of a cell: how far outside the box the closing layer of samples lies
 
 
@@ -113,7 +113,7 @@ def extract_surface(
 
 def _heights(density: Tensor, threshold: float, as_original: bool) -> Tensor:
     """What is interpolated between samples of `density`: above 0 inside, 0 at the surface."""
-    return density - threshold if as_original else (density / threshold).clamp_min(_LEAST).log()
+    return density - threshold if as_original else (density / threshold).clamp(_LEAST, 1 / _LEAST).log()
 
 
 def _no_surface(threshold: float, density: Tensor) -> str:

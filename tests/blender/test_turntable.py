@@ -127,8 +127,10 @@ def test_frames_show_what_those_of_the_nerf_renderer_show(view, make_result, tmp
     """A field without any symmetry: its frames, black on white, against those of the mesh that was made of it."""
     field = shape_field(ball((0.1, -0.35, 0.2), 0.4), plate(-0.3, 0.15, 0.55))
     # sharp, since haze is a part of the frames and not of the mesh
-    field = field.corrected(lambda points, density, color: (25 * (density / 25) ** 12, torch.zeros_like(color)))
-    surface = extract_surface(field, 48)
+    field = field.corrected(
+        lambda points, density, color: (25 * (density / 25).pow(30).clamp(1e-20, 1e20), torch.zeros_like(color))
+    )
+    surface = extract_surface(field, 128)
     result = make_result()
     for name, values in (("vertices", surface.vertices), ("faces", surface.faces), ("colors", surface.normals)):
         np.save(result.files[name], values)
