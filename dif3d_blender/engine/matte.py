@@ -52,7 +52,7 @@ def plain_matte(rgb: np.ndarray) -> Matte:
     behind = border
     for degree in (2, 2, 3):  # what is now known to be background says more about it than the border alone
         background, noise = _fit_background(calm, behind, degree)
-        distance = np.linalg.norm(calm - background, axis=2)
+        distance = _length(calm - background)
         threshold = max(_DIFFERENT, 4.0 * noise)
         behind = _connected(distance < threshold, border)
     behind = _with_soft_shadows(calm, background, noise, behind)
@@ -62,6 +62,16 @@ def plain_matte(rgb: np.ndarray) -> Matte:
         raise NotPlain("Nothing in the picture stands out from its background, so there is no subject to cut out.")
     alpha, color = _soften(rgb, background, subject)
     return Matte(alpha, color)
+
+
+def _dot(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Scalar products along the last axis; numpy's sums are slow over an axis as short as three."""
+    return np.einsum("...c,...c->...", one, other)
+
+
+def _length(vectors: np.ndarray) -> np.ndarray:
+    """Lengths along the last axis."""
+    return np.sqrt(_dot(vectors, vectors))
 
 
 def _border(height: int, width: int) -> np.ndarray:
@@ -85,13 +95,13 @@ def _fit_background(rgb: np.ndarray, known: np.ndarray, degree: int = 2) -> tupl
     target = rgb[rows, columns].astype(np.float64)
     y, x = _powers(rows / height, degree), _powers(columns / width, degree)
     design = np.stack([y[:, i] * x[:, j] for i, j in _terms(degree)], axis=1)
-    residual = np.linalg.norm(target - np.median(target, axis=0), axis=1)
+    residual = _length(target - np.median(target, axis=0))
     for _ in range(20):
         scale = max(1.4826 * np.median(residual), 2e-3)
         weights = 1.0 / (1.0 + (residual / (2.0 * scale)) ** 2)
         weighted = design * weights[:, None]
         coefficients = np.linalg.lstsq(weighted.T @ design, weighted.T @ target, rcond=None)[0]
-        residual = np.linalg.norm(target - design @ coefficients, axis=1)
+        residual = _length(target - design @ coefficients)
     noise = float(1.4826 * np.median(residual))
     if noise > _NOISY or np.mean(residual < max(2 * _DIFFERENT, 4.0 * noise)) < 0.6:
         raise NotPlain(
@@ -127,12 +137,12 @@ def _with_soft_shadows(rgb: np.ndarray, background: np.ndarray, noise: float, be
     Brightness and hue are separated as in Horprasert, Harwood and Davis, "A statistical approach for real-time robust
     background subtraction and shadow detection", 1999: the colour is k times the background's plus a rest.
     """
-    power = np.maximum((background**2).sum(axis=2), 1e-4)
-    k = (rgb * background).sum(axis=2) / power
-    rest = np.linalg.norm(rgb - k[..., None] * background, axis=2)
+    power = np.maximum(_dot(background, background), 1e-4)
+    k = _dot(rgb, background) / power
+    rest = _length(rgb - k[..., None] * background)
     size = max(k.shape)
     smooth = ndimage.gaussian_filter(rgb, (max(1.0, 0.0015 * size),) * 2 + (0,))
-    slope = np.sqrt(sum((step**2).sum(axis=2) for step in np.gradient(smooth, axis=(0, 1)))) * size
+    slope = np.sqrt(sum(_dot(step, step) for step in np.gradient(smooth, axis=(0, 1)))) * size
     soft = (k > _SHADOW) & (k < 1.05) & (rest < _DIFFERENT + 2.0 * noise) & (slope < _SLOPE + 3.0 * noise)
     return behind | _widely_open(_connected(behind | soft, behind) & ~behind, behind)
 
@@ -168,12 +178,13 @@ def _holes(
         return enclosed
     numbers = np.arange(1, count + 1)
     # Averaged over a few pixels, the ringing of JPEG vanishes and shading stays.
-    distance = np.linalg.norm(ndimage.uniform_filter(rgb - background, (5, 5, 1)), axis=2)
-    typical = ndimage.median(distance, labels, numbers)
-    levels = ndimage.mean(background.mean(axis=2), labels, numbers)
-    saturation = ndimage.mean(np.ptp(background, axis=2), labels, numbers)
+    distance = _length(ndimage.uniform_filter(rgb - background, (5, 5, 1)))
+    part, shade = labels[enclosed], background[enclosed]
+    typical = ndimage.median(distance[enclosed], part, numbers)
+    levels = ndimage.mean(shade.mean(axis=1), part, numbers)
+    saturation = ndimage.mean(np.ptp(shade, axis=1), part, numbers)
     clipped = (levels > 0.97) | (levels < 0.03)
-    large = np.bincount(labels.ravel())[1:] > np.where(clipped, 0.01, 0.001) * subject_area
+    large = np.bincount(part, minlength=count + 1)[1:] > np.where(clipped, 0.01, 0.001) * subject_area
     return np.isin(labels, numbers[large & (typical < 0.01 + noise + 0.04 * saturation)])
 
 

@@ -154,6 +154,7 @@ def test_pictures_are_framed_as_real_ones_are():
     # the lattice that an object is framed by may miss the tip of a thin part
     assert np.mean(np.abs(np.array(sides) / network.PICTURE - pictures.FILL) < 0.09) > 0.9
     assert np.mean(np.abs(np.array(middles) - network.PICTURE / 2) < 2) > 0.9
+    assert np.abs(np.array(middles) - network.PICTURE / 2).max() < 7
     assert np.median(sides) / network.PICTURE == pytest.approx(pictures.FILL, abs=0.03)
 
 
