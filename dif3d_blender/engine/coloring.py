@@ -41,6 +41,7 @@ def picture_correction(
         threshold: density at the surface.
         occupancy: the field's occupancy where it is known already.
     """
+    occupancy = occupancy or Occupancy(field)
     size = min(_SIZE, len(photo.picture))
     depth = field_depth(field, photo.camera, size, size, threshold, occupancy)
     known = np.isfinite(depth)
@@ -61,12 +62,8 @@ def picture_correction(
     half = torch.from_numpy(_half_thickness(field, photo.camera, threshold, occupancy))[None, None]
     half = F.interpolate(half, (size, size), mode="bilinear")[0, 0].numpy()
     depth = _filled(depth, known)
-    maps = (
-        torch.from_numpy(np.dstack([colors, trust, depth, cosine, half]))
-        .float()
-        .permute(2, 0, 1)[None]
-        .to(field.device)
-    )
+    layers = np.dstack([colors, trust, depth, cosine, half])
+    maps = torch.from_numpy(layers).float().permute(2, 0, 1)[None].to(field.device)
 
     def correct(points: Tensor, density: Tensor, color: Tensor) -> tuple[Tensor, Tensor]:
         spots, along = photo.camera.see(points)
@@ -83,7 +80,7 @@ def picture_correction(
     return correct
 
 
-def _half_thickness(field: Field, camera: Camera, threshold: float, occupancy: Occupancy | None) -> np.ndarray:
+def _half_thickness(field: Field, camera: Camera, threshold: float, occupancy: Occupancy) -> np.ndarray:
     """Half the way from where each line of sight enters the subject to where it first leaves it again, [S, S].
 
     At least `_BEHIND`; where nothing is seen, that of the nearest pixel.

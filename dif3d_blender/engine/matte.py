@@ -214,13 +214,13 @@ def _soften(rgb: np.ndarray, background: np.ndarray, subject: np.ndarray) -> tup
             y = np.clip(rows + dy, 0, subject.shape[0] - 1)
             x = np.clip(columns + dx, 0, subject.shape[1] - 1)
             candidate = rgb[y, x]
-            contrast = np.linalg.norm(candidate - behind, axis=1) * subject[y, x]
+            contrast = _length(candidate - behind) * subject[y, x]
             better = contrast > best
             best[better], front[better] = contrast[better], candidate[better]
     toward = front - behind
-    share = ((mixed - behind) * toward).sum(axis=1) / np.maximum((toward**2).sum(axis=1), 1e-6)
+    share = _dot(mixed - behind, toward) / np.maximum(_dot(toward, toward), 1e-6)
     # A pixel that is not on the line from B to F is no mixture of them: it is another colour of the subject.
-    off_line = np.linalg.norm(mixed - behind - share[:, None] * toward, axis=1)
+    off_line = _length(mixed - behind - share[:, None] * toward)
     share = np.where(off_line > np.maximum(0.35 * best, 3.0 * _DIFFERENT), 1.0, np.clip(share, 0.0, 1.0))
     unmixed = (mixed - (1.0 - share[:, None]) * behind) / np.maximum(share[:, None], 0.05)
     alpha = subject.astype(np.float32)
