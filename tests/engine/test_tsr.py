@@ -14,8 +14,11 @@ from dif3d_blender.engine.tsr.vit import KNOWN, ViTConfig, find_vit_config
 
 
 def encode(model, pictures=2):
-    generator = torch.Generator().manual_seed(1)
-    return model(torch.rand(pictures, 20, 30, 3, generator=generator), "cpu")
+    return model(some_pictures(pictures), "cpu")
+
+
+def some_pictures(count):
+    return torch.rand(count, 20, 30, 3, generator=torch.Generator().manual_seed(1))
 
 
 @pytest.mark.parametrize(
@@ -67,6 +70,48 @@ def test_every_used_parameter_gets_a_gradient(tmp_path):
     total.backward()
     without = {name for name, parameter in model.named_parameters() if parameter.grad is None}
     assert without == {f"image_tokenizer.model.pooler.dense.{kind}" for kind in ("weight", "bias")}
+
+
+def test_what_no_picture_changes_is_computed_once(tmp_path, monkeypatch):
+    model = write_model(tmp_path).eval()
+    with torch.no_grad():
+        pixels = model.image_processor(some_pictures(2), model.cfg.cond_image_size)
+        tokens = model.backbone(model.tokenizer(2), model.image_tokenizer(pixels.permute(0, 3, 1, 2)))
+        expected = model.post_processor(model.tokenizer.detokenize(tokens))
+    calls = []
+    begin = model.backbone.begin
+    monkeypatch.setattr(model.backbone, "begin", lambda tokens: calls.append(1) or begin(tokens))
+    with torch.no_grad():
+        assert torch.allclose(encode(model), expected, atol=1e-6)
+        first = encode(model, 1)
+        assert torch.equal(encode(model, 1), first)
+        assert len(calls) == 1
+    encode(model).sum().backward()  # a picture's gradients reach all weights
+    assert len(calls) == 2
+    assert model.tokenizer.embeddings.grad.abs().sum() > 0
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda model, other: model.backbone.transformer_blocks[0].attn1.to_v.weight.mul_(2),
+        lambda model, other: model.tokenizer.embeddings.add_(torch.rand(1)),
+        lambda model, other: model.load_state_dict(other.state_dict()),
+        lambda model, other: model.load_state_dict(other.state_dict(), assign=True),
+        lambda model, other: setattr(model.backbone, "proj_in", other.backbone.proj_in),
+        lambda model, other: model.bfloat16().float(),
+    ],
+)
+def test_nothing_of_changed_weights_is_kept(tmp_path, change):
+    model, other = write_model(tmp_path / "a").eval(), write_model(tmp_path / "b", seed=5)
+    with torch.no_grad():
+        before = encode(model)
+        change(model, other)
+        after = encode(model)
+        fresh = TSR(settings(), folder=tmp_path / "a").eval()
+        fresh.load_state_dict(model.state_dict())
+        assert not torch.equal(after, before)
+        assert torch.equal(after, encode(fresh))
 
 
 def test_gradient_checkpointing_changes_nothing(tmp_path):

@@ -48,13 +48,13 @@ def settings(vit: str = "vit", **changes: dict) -> dict:
     return config
 
 
-def write_model(folder: Path, config: dict | None = None, vit: dict | None = None) -> TSR:
+def write_model(folder: Path, config: dict | None = None, vit: dict | None = None, seed: int = 0) -> TSR:
     """Write a model with random tensors to `folder` (config.yaml, vit/config.json, model.ckpt) and return it."""
     (folder / "vit").mkdir(parents=True, exist_ok=True)
     (folder / "vit" / "config.json").write_text(json.dumps(vit or VIT), encoding="utf-8")
     config = OmegaConf.create(config or settings())
     OmegaConf.save(config, folder / "config.yaml")
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     model = TSR(config, folder=folder).eval()
     torch.save(model.state_dict(), folder / "model.ckpt")
     return model

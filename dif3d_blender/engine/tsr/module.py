@@ -1,15 +1,15 @@
-"""The base of every part of the network: a module that is built from a checked set of settings."""
+"""What every part of the network stands on: modules built from checked settings, and the care of their weights."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
-from torch import nn
+from torch import Tensor, nn
 
 from ..errors import DIF3DError
 from ..memory import release_pages
@@ -31,6 +31,31 @@ def release_weights(module: nn.Module) -> None:
     """
     if not torch.is_grad_enabled():
         release_pages(module.parameters())
+
+
+class Kept:
+    """A result of a module's weights alone, kept from one call to the next for as long as none of them changes."""
+
+    def __init__(self) -> None:
+        self._weights: list[nn.Parameter] = []  # held, so that no other tensor gets the identity of one of them
+        self._state: list[tuple[int, int, int]] = []
+        self._result: Tensor | None = None
+
+    def get(self, module: nn.Module, compute: Callable[[], Tensor]) -> Tensor:
+        """Return what `compute` returns, which must depend on nothing but the weights of `module`.
+
+        Nothing is kept in training, while gradients are recorded, or where changes cannot be told: tensors made in
+        torch's inference mode do not count them.
+        """
+        weights = list(module.parameters())
+        if module.training or torch.is_grad_enabled() or any(weight.is_inference() for weight in weights):
+            self.__init__()
+            return compute()
+        # A weight can be changed in place, be moved to other memory, or be another tensor than before.
+        state = [(id(weight), weight._version, weight.data_ptr()) for weight in weights]
+        if self._result is None or state != self._state:
+            self._weights, self._state, self._result = weights, state, compute()
+        return self._result
 
 
 class BaseModule(nn.Module):

@@ -20,7 +20,7 @@ from ..isosurface import extract_surface
 from ..weights import ModelFiles, assign_tensors, find_model, read_config
 from .decoder import NeRFMLP
 from .image_tokenizer import DINOSingleImageTokenizer, ImagePreprocessor, Picture
-from .module import BaseModule
+from .module import BaseModule, Kept
 from .renderer import TriplaneNeRFRenderer
 from .transformer import Transformer1D
 from .triplane import Triplane1DTokenizer, TriplaneUpsampleNetwork
@@ -113,6 +113,7 @@ class TSR(BaseModule):
         self.decoder = _find_class(cfg.decoder_cls)(cfg.decoder)
         self.renderer = _find_class(cfg.renderer_cls)(cfg.renderer)
         self.image_processor = ImagePreprocessor()
+        self._begun = Kept()
         self.resolution = 256
 
     def forward(self, image: Picture | Sequence[Picture], device: str | torch.device) -> Tensor:
@@ -127,7 +128,10 @@ class TSR(BaseModule):
         """
         pixels = self.image_processor(image, self.cfg.cond_image_size).to(device)
         image_tokens = self.image_tokenizer(pixels.permute(0, 3, 1, 2))
-        tokens = self.backbone(self.tokenizer(len(pixels)), encoder_hidden_states=image_tokens)
+        # The triplane's tokens are the same for all pictures until they look at one.
+        tokens, count = self.tokenizer(1), len(pixels)
+        begun = self._begun.get(self, lambda: self.backbone.begin(tokens))
+        tokens = self.backbone.finish(tokens, begun.expand(count, -1, -1), image_tokens)
         return self.post_processor(self.tokenizer.detokenize(tokens))
 
     def render(

@@ -64,12 +64,22 @@ class Transformer1D(BaseModule):
 
     def forward(self, hidden_states: Tensor, encoder_hidden_states: Tensor | None = None) -> Tensor:
         """Tokens [B, in_channels, N], attending to [B, M, cross_attention_dim], to [B, in_channels, N]."""
+        return self.finish(hidden_states, self.begin(hidden_states), encoder_hidden_states)
+
+    def begin(self, hidden_states: Tensor) -> Tensor:
+        """What becomes of tokens [B, in_channels, N] before they look at any picture, [B, N, inner]."""
         hidden = self.proj_in(self.norm(hidden_states).transpose(1, 2))
-        for block in self.transformer_blocks:
+        return hidden if self.cfg.only_cross_attention else self.transformer_blocks[0].look_at_each_other(hidden)
+
+    def finish(self, hidden_states: Tensor, begun: Tensor, encoder_hidden_states: Tensor | None) -> Tensor:
+        """Tokens [B, in_channels, N], of which `begun` is what `begin` made, to what `forward` returns."""
+        hidden = begun
+        for number, block in enumerate(self.transformer_blocks):
+            run = block if number or self.cfg.only_cross_attention else block.look_at_the_picture
             if self.training and self.cfg.gradient_checkpointing:
-                hidden = checkpoint(block, hidden, encoder_hidden_states, use_reentrant=False)
+                hidden = checkpoint(run, hidden, encoder_hidden_states, use_reentrant=False)
             else:
-                hidden = block(hidden, encoder_hidden_states)
+                hidden = run(hidden, encoder_hidden_states)
             release_weights(block)
         return self.proj_out(hidden).transpose(1, 2) + hidden_states
 
@@ -91,7 +101,12 @@ class _Block(nn.Module):
         self.ff = _FeedForward(dim, cfg)
 
     def forward(self, hidden: Tensor, context: Tensor | None) -> Tensor:
-        hidden = self.attn1(self.norm1(hidden), context if self.only_cross_attention else None) + hidden
+        return self.look_at_the_picture(self.look_at_each_other(hidden, context), context)
+
+    def look_at_each_other(self, hidden: Tensor, context: Tensor | None = None) -> Tensor:
+        return self.attn1(self.norm1(hidden), context if self.only_cross_attention else None) + hidden
+
+    def look_at_the_picture(self, hidden: Tensor, context: Tensor | None) -> Tensor:
         if self.attn2 is not None:
             hidden = self.attn2(self.norm2(hidden), context) + hidden
         return self.ff(self.norm3(hidden)) + hidden
