@@ -110,10 +110,9 @@ def _fit_background(rgb: np.ndarray, known: np.ndarray, degree: int = 2) -> tupl
         )
     powers = np.zeros((degree + 1, degree + 1, 3))
     powers[tuple(zip(*_terms(degree), strict=True))] = coefficients
-    model = _powers(np.arange(height) / height, degree) @ np.einsum(
-        "ijc,wj->ciw", powers, _powers(np.arange(width) / width, degree)
-    )
-    return np.clip(model.transpose(1, 2, 0), 0.0, 1.0).astype(np.float32), noise
+    rows = np.einsum("ijc,wj->iwc", powers, _powers(np.arange(width) / width, degree)).reshape(degree + 1, -1)
+    model = _powers(np.arange(height) / height, degree).astype(np.float32) @ rows.astype(np.float32)
+    return np.clip(model, 0.0, 1.0, out=model).reshape(height, width, 3), noise
 
 
 def _terms(degree: int) -> list[tuple[int, int]]:

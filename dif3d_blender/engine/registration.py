@@ -61,7 +61,7 @@ def register(
     """
     if mask.ndim != 2 or not (mask > 0.5).any():
         raise DIF3DError("The subject's mask is empty, so the camera of the picture can't be found.")
-    silhouette = Silhouette(occupancy or Occupancy(field), field.radius, threshold)
+    silhouette = Silhouette(occupancy or Occupancy(field), threshold)
     coverage = torch.from_numpy(np.ascontiguousarray(mask, dtype=np.float32)).to(field.device)
     coarse, fine = (_resized(coverage, size) for size in (_COARSE_SIZE, _FINE_SIZE))
     candidates = [
@@ -92,25 +92,33 @@ class Silhouette:
 
     Args:
         occupancy: of the field.
-        radius: half the side of the field's box.
         threshold: density at the surface.
     """
 
-    def __init__(self, occupancy: Occupancy, radius: float, threshold: float) -> None:
+    def __init__(self, occupancy: Occupancy, threshold: float) -> None:
         inner = occupancy.density[1:-1, 1:-1, 1:-1].clamp(1e-12, 1e12)  # evenly spaced, unlike the outermost
         self._inside = (inner.log() - math.log(threshold)).permute(2, 1, 0)[None, None].contiguous()  # [1, 1, z, y, x]
-        self._reach = occupancy.lines[-2].item()
-        self._radius = radius
+        lines = occupancy.lines[1:-1]
+        self._reach = lines[-1].item()
+        solid = (inner >= threshold).nonzero()  # rays need to look nowhere else
+        if len(solid):
+            low, high = lines[solid.amin(0)] - occupancy.cell, lines[solid.amax(0)] + occupancy.cell
+        else:
+            low, high = lines[[0, 0, 0]], lines[[-1, -1, -1]]
+        self._bounds = torch.stack([low, high], dim=1)  # [3, 2]
+        self._share = (high - low).max().item() / (2 * self._reach)  # of the lattice
 
     def __call__(self, camera: Camera, size: int) -> Tensor:
         """Where the rays of a picture [size, size] meet the surface: 0 or 1."""
         device = self._inside.device
         origins, directions = (rays.reshape(-1, 3).to(device) for rays in camera.rays(size, size))
-        near, far, hits = rays_intersect_bbox(origins, directions, self._radius)
-        middles = (torch.arange(size, device=device) + 0.5) / size
+        near, far, hits = rays_intersect_bbox(origins, directions, self._bounds)
+        count = math.ceil(size * self._share)
+        middles = (torch.arange(count, device=device) + 0.5) / count
         depths = near[hits] + (far - near)[hits] * middles
         points = origins[hits, None] + depths[..., None] * directions[hits, None]
-        log = F.grid_sample(self._inside, points[None, None] / self._reach, padding_mode="border", align_corners=True)
+        spots = points[None, None] / self._reach
+        log = F.grid_sample(self._inside, spots, padding_mode="border", align_corners=True)
         picture = torch.zeros(size * size, device=device)
         picture[hits] = (log[0, 0, 0].amax(dim=1) >= 0).float()
         return picture.view(size, size)

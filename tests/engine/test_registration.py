@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from fields import RADIUS, ball, coordinates, shape_field
+from fields import ball, coordinates, shape_field
 
 from dif3d_blender.engine.depth import field_depth
 from dif3d_blender.engine.errors import DIF3DError
@@ -30,7 +30,7 @@ def test_framed_cameras_see_as_much_at_the_origin():
 
 def test_quick_silhouette_matches_where_rays_meet_the_decoded_surface():
     field, camera = _table(), framed_camera(20.0)
-    quick = Silhouette(Occupancy(field), RADIUS, 25.0)(camera, 64)
+    quick = Silhouette(Occupancy(field), 25.0)(camera, 64)
     seen = torch.from_numpy(np.isfinite(field_depth(field, camera, 64, 64))).float()
     assert soft_iou(quick, seen) > 0.9
 
@@ -39,7 +39,7 @@ def test_quick_silhouette_matches_where_rays_meet_the_decoded_surface():
 def test_register_finds_the_camera(truth):
     field = _table()
     occupancy = Occupancy(field)
-    mask = Silhouette(occupancy, RADIUS, 25.0)(framed_camera(*truth), 128).numpy()
+    mask = Silhouette(occupancy, 25.0)(framed_camera(*truth), 128).numpy()
     found = register(field, mask, occupancy)
     assert found.silhouette_iou > 0.92
     assert abs(found.camera.elevation_deg - truth[0]) < 4
@@ -49,7 +49,7 @@ def test_register_finds_the_camera(truth):
 def test_a_ball_takes_the_usual_camera():
     field = shape_field(ball())
     occupancy = Occupancy(field)
-    mask = Silhouette(occupancy, RADIUS, 25.0)(framed_camera(10.0), 128).numpy()
+    mask = Silhouette(occupancy, 25.0)(framed_camera(10.0), 128).numpy()
     found = register(field, mask, occupancy)
     assert abs(found.camera.elevation_deg - 10) < 6
     assert abs(found.camera.azimuth_deg) < 3
@@ -59,7 +59,7 @@ def test_silhouette_lies_where_the_surface_is_projected():
     field = _table()
     camera = framed_camera(25.0, 4.0, 35.0)
     size = 64
-    picture = Silhouette(Occupancy(field), RADIUS, 25.0)(camera, size).numpy()
+    picture = Silhouette(Occupancy(field), 25.0)(camera, size).numpy()
     vertices = extract_surface(field, 64).vertices
     world_to_camera = np.linalg.inv(camera.camera_to_world.numpy())
     x, y, z = (vertices @ world_to_camera[:3, :3].T + world_to_camera[:3, 3]).T
