@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))  # Blender does not
 from project import ENVIRONMENT, EXAMPLES, DIF3DError, ProgressBar, ensure_environment
 
 from dif3d_blender.blender.engine_process import EngineProcess
+from dif3d_blender.engine import files
 from dif3d_blender.messages import Failure, Job, Progress, Result
 
 DEFAULT_EXAMPLE = EXAMPLES / "snowman.png"
@@ -60,12 +61,12 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     add("--frames", type=int, help="turntable frames; 0 for none")
     add("--frame-size", type=int, help="pixels a side")
     add("--texture", type=int, metavar="TEXELS", help="side of a texture with normal map, such as 2048; 0 for none")
-    parser.add_argument("--no-project", dest="project", action="store_false", help="no picture's pixels in the texture")
+    parser.add_argument("--no-project", dest="project", action="store_false", help="the model's own colours only")
     add("--size", type=float, help="height of the object in metres")
     add("--allow-network", action="store_true", help="allow models to be fetched")
     add("--dense", action="store_true", help="use the slow reference paths")
     add("--fuse-depth", action="store_true", help="let GLPN's depth correct the surface that the picture shows")
-    parser.add_argument("--no-gaussians", dest="gaussians", action="store_false", help="no depth and point clouds")
+    parser.add_argument("--no-gaussians", dest="gaussians", action="store_false", help="no depth, points and Gaussians")
     options = parser.parse_args(arguments)
     for name, least in (
         ("resolution", 2),
@@ -78,6 +79,8 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     ):
         if getattr(options, name) < least:
             parser.error(f"--{name.replace('_', '-')} must be {least} or more")
+    if options.fuse_depth and not options.gaussians:
+        parser.error("--fuse-depth needs the depth, which --no-gaussians leaves out")
     for name in ("threshold", "size"):
         if not getattr(options, name) > 0:
             parser.error(f"--{name} must be more than 0")
@@ -90,7 +93,7 @@ def find_pictures(named: list[Path]) -> list[Path]:
         return [DEFAULT_EXAMPLE]
     pictures: list[Path] = []
     for path in named:
-        pictures += sorted(p for p in path.iterdir() if p.is_file() and p.name[0] != ".") if path.is_dir() else [path]
+        pictures += files.find_pictures(path) if path.is_dir() else [path]
     return pictures
 
 
@@ -211,13 +214,14 @@ def main() -> int:
         arguments = sys.argv[sys.argv.index("--") + 1 :] if "--" in sys.argv else []
     options = parse_arguments(arguments)
     try:
+        pictures = find_pictures(options.pictures)
         python = ensure_environment()
     except DIF3DError as error:
         print(f"generate.py: {error}", file=sys.stderr)
         return 1
     if "bpy" not in sys.modules and Path(sys.prefix).resolve() != ENVIRONMENT.resolve():
         return subprocess.run([str(python), __file__, *arguments], check=False).returncode
-    outcomes = run_jobs(python, make_jobs(find_pictures(options.pictures), options))
+    outcomes = run_jobs(python, make_jobs(pictures, options))
     return 1 if any(isinstance(outcome, Failure) for outcome in outcomes) else 0
 
 

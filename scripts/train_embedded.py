@@ -4,11 +4,13 @@
                                                [--release]
 
 Everything is made on the device as it goes: objects (`embedded_model/templates/`), their pictures and their labelled
-points. The loss is on points: whether they are inside, and the colour at the surface; a last phase adds rendered rays,
-so that NeRF frames are clean. The run saves every few minutes and goes on from there when it is started again.
-`--release` writes the averaged weights at 16 bit into the extension; `--from-release` begins a run with those, where
-its own state is gone, and goes on counting the objects. `--overfit 64` trains on 64 fixed objects instead, which must
-reach an IoU over 0.95: if it does not, the code is wrong, not the budget.
+points. The loss is on points: whether they are inside, how far both solids overlap, and the colour at the surface; a
+last phase adds rendered rays, so that NeRF frames are clean. The run saves every few minutes and goes on from there when
+it is started again. `--release` writes the averaged weights at 16 bit into the extension; `--from-release` begins a run
+with those and goes on counting the objects. `--overfit 64` trains on 64 fixed objects instead, in a folder of its own,
+which must reach an IoU over 0.95: if it does not, the code is wrong, not the budget.
+
+On a CPU torch compiles the object maker, for which it needs a C++ compiler.
 """
 
 from __future__ import annotations
@@ -73,7 +75,7 @@ def batches(first: int, count: int, device: str, rank: int, processes: int) -> I
 
 
 def mirror(samples: Samples) -> Samples:
-    """The same batch seen in a mirror: a second look at each object for the price of none."""
+    """The same batch seen in a mirror: other objects for the price of none."""
     flip = torch.tensor([1.0, -1.0, 1.0], device=samples.points.device)
     return replace(
         samples, pictures=samples.pictures.flip(2), points=samples.points * flip, surface=samples.surface * flip
@@ -363,11 +365,16 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=1, help="that share each batch: on a CPU, as many as cores")
     parser.add_argument("--save-minutes", type=float, default=4)
     parser.add_argument("--overfit", type=int, default=0, metavar="N", help="train on N fixed objects, as a check")
-    parser.add_argument("--from-release", action="store_true", help="begin with the released weights")
+    parser.add_argument("--from-release", action="store_true", help="begin with the released weights, where there is no state yet")
     parser.add_argument("--release", action="store_true", help="write the model into the extension at the end")
     options = parser.parse_args()
     if options.batch % options.processes:
         parser.error(f"--batch {options.batch} cannot be shared evenly by --processes {options.processes}.")
+
+    if options.overfit:
+        if options.release or options.from_release:
+            parser.error("--overfit checks the code: it begins with random weights, and nothing of it is released.")
+        options.state /= f"overfit-{options.overfit}"
 
     options.state.mkdir(parents=True, exist_ok=True)
     if options.processes == 1:

@@ -8,6 +8,7 @@ import bpy
 from bpy.props import BoolProperty, EnumProperty, StringProperty
 
 from ..engine.errors import DIF3DError
+from ..engine.files import PICTURE_SUFFIXES
 from ..messages import Job
 from . import clipboard, environment, handlers, paths, picture, preferences, properties, scene, stored
 from .baking import bake_texture
@@ -393,7 +394,7 @@ class DIF3D_FH_picture(bpy.types.FileHandler):
     bl_idname = "DIF3D_FH_picture"
     bl_label = "Generate 3D Model"
     bl_import_operator = DIF3D_OT_set_picture.bl_idname
-    bl_file_extensions = ";".join(picture.SUFFIXES)
+    bl_file_extensions = ";".join(sorted(PICTURE_SUFFIXES))
 
     @classmethod
     def poll_drop(cls, context):

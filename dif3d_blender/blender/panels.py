@@ -57,7 +57,7 @@ class DIF3D_PT_settings(_Panel, bpy.types.Panel):
         layout.use_property_split, layout.use_property_decorate = True, False
         for group in (
             ("resolution", "threshold", "smoothing", "face_limit", "size"),
-            ("background", "foreground_ratio"),
+            ("background", "foreground_ratio", "project"),
             ("device", "precision", "chunk_size"),
         ):
             column = layout.column(align=True)
@@ -70,7 +70,6 @@ class DIF3D_PT_settings(_Panel, bpy.types.Panel):
         column = layout.column()
         column.active = settings.make_texture
         column.prop(settings, "texture_size")
-        column.prop(settings, "project")
 
 
 class DIF3D_PT_result(_Panel, bpy.types.Panel):

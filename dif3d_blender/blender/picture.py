@@ -14,7 +14,6 @@ from ..engine.errors import DIF3DError
 from ..engine.files import atomic_path
 from ..engine.srgb import linear_to_srgb
 
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".tga", ".gif", ".ppm", ".jp2")
 ROWS = 64  # of a picture, that are made into a file at a time
 _CHANGED = "The image {} was changed before it was copied. Try again."
 _previews: bpy.utils.previews.ImagePreviewCollection | None = None

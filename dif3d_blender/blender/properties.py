@@ -53,7 +53,8 @@ class JobSettings:
     )
     project: BoolProperty(
         name="Project Picture",
-        description="Take the picture's own pixels for what it shows of the surface. Off: the model's colours only",
+        description="Take the picture's own pixels for what it shows of the surface, on mesh, texture and frames. "
+        "Off: the model's colours only",
         default=Job.project,
     )
     quality: EnumProperty(

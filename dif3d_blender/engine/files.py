@@ -1,4 +1,7 @@
-"""Files that are whole or not there at all. The standard library only: Blender's Python loads this too."""
+"""Finding pictures, and writing files that are whole or not there at all.
+
+The standard library only: Blender's Python loads this too.
+"""
 
 from __future__ import annotations
 
@@ -9,6 +12,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from .errors import DIF3DError
+
+PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".tga", ".jp2", ".ppm", ".avif"}
 
 _CANNOT_WRITE = {
     errno.ENOSPC: "the disk is full",
@@ -22,6 +27,27 @@ _CANNOT_WRITE = {
     errno.EISDIR: "there is a folder of that name where the file should be",
     errno.ENAMETOOLONG: "the path is too long for this disk",
 }
+
+
+def find_pictures(path: Path | str) -> list[Path]:
+    """Return `path` itself if it is a file, else the pictures in that folder, by name.
+
+    Raises:
+        DIF3DError: there is nothing there.
+    """
+    path = Path(path)
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise DIF3DError(f"There is no picture or folder {path}.")
+    pictures = sorted(  # but not macOS's "._photo.jpg", which holds no picture
+        entry
+        for entry in path.iterdir()
+        if entry.suffix.lower() in PICTURE_SUFFIXES and not entry.name.startswith(".") and entry.is_file()
+    )
+    if not pictures:
+        raise DIF3DError(f"The folder {path} holds no pictures ({', '.join(sorted(PICTURE_SUFFIXES))}).")
+    return pictures
 
 
 @contextlib.contextmanager

@@ -20,7 +20,6 @@ from .matte import NotPlain, plain_matte
 
 LONGEST_SIDE = 2048  # pixels; larger pictures are scaled down first: the network sees 512, textures go to 4096 texels
 SHORTEST_SIDE = 8  # pixels; below that there is nothing to see in a picture
-SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".tga", ".jp2", ".ppm", ".avif")
 METHODS = ("auto", "keep", "rembg", "plain")
 GREY = 0.5  # the background that the published network was trained with
 
@@ -71,27 +70,6 @@ def load_subject(path: Path | str, method: str = "auto", ratio: float = 0.85, al
 
 
 # ----------------------------------------------------------------------------------------------------------- opening
-
-
-def find_pictures(path: Path | str) -> list[Path]:
-    """Return `path` itself if it is a file, else the pictures in that folder, by name.
-
-    Raises:
-        DIF3DError: there is nothing there.
-    """
-    path = Path(path)
-    if path.is_file():
-        return [path]
-    if not path.is_dir():
-        raise DIF3DError(f"There is no picture or folder {path}.")
-    pictures = sorted(  # but not macOS's "._photo.jpg", which holds no picture
-        entry
-        for entry in path.iterdir()
-        if entry.suffix.lower() in SUFFIXES and not entry.name.startswith(".") and entry.is_file()
-    )
-    if not pictures:
-        raise DIF3DError(f"The folder {path} holds no pictures ({', '.join(SUFFIXES)}).")
-    return pictures
 
 
 def open_picture(path: Path | str) -> Image.Image:

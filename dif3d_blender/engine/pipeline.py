@@ -174,7 +174,8 @@ class Pipeline:
             self._loaded = (found, device, job.precision)
         if job.model == "auto" and found.label == "embedded":
             facts["substitutions"].append(
-                "The published TripoSR weights are not on this machine: the embedded model was used."
+                "The published TripoSR weights are not on this machine: the embedded model was used. To fetch them: "
+                "Download in the extension's preferences, or --model stabilityai/TripoSR --allow-network."
             )
         return self._model, found, device
 

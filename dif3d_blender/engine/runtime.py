@@ -29,7 +29,7 @@ from .depth import field_depth
 from .errors import DIF3DError
 from .export import check_mesh_format, export_mesh, save_turntable
 from .field import Field
-from .foreground import find_pictures
+from .files import find_pictures
 from .gaussian import Gaussian
 from .isosurface import extract_surface
 from .occupancy import Occupancy

@@ -318,7 +318,7 @@ def label_points(
     in_middle = (cube.abs() < middle * RADIUS).all(-1)
     rarity = 1 / (1 / 3 + in_middle * (2 / 3) / middle.prod())
     distance = field_distance(cube, shapes, pose)
-    # Points on the whole surface, hidden side too: the nearest of a fresh draw, walked down the distance twice.
+    # Points on the whole surface, hidden side too: the nearest of a fresh draw, walked down the distance.
     draw = (2 * torch.rand(batch, 3 * surface_points, 3, generator=generator, device=device) - 1) * 0.8
     near = field_distance(draw, shapes, pose).abs().topk(surface_points, dim=1, largest=False).indices
     surface = torch.gather(draw, 1, near[..., None].expand(-1, -1, 3))

@@ -254,20 +254,6 @@ def test_bad_files_say_what_is_wrong(tmp_path):
         assert name in str(raised.value)
 
 
-def test_find_pictures(tmp_path):
-    for name in ("b.png", "a.JPG"):
-        Image.new("RGB", (9, 9)).save(tmp_path / name, format="PNG")
-    (tmp_path / "notes.txt").write_text("no")
-    (tmp_path / "._a.JPG").touch()  # macOS leaves such beside pictures
-    assert [path.name for path in foreground.find_pictures(tmp_path)] == ["a.JPG", "b.png"]
-    assert foreground.find_pictures(tmp_path / "b.png") == [tmp_path / "b.png"]
-    with pytest.raises(DIF3DError, match="no picture or folder"):
-        foreground.find_pictures(tmp_path / "nothing")
-    (tmp_path / "empty").mkdir()
-    with pytest.raises(DIF3DError, match="holds no pictures"):
-        foreground.find_pictures(tmp_path / "empty")
-
-
 # ------------------------------------------------------------------------------------------------- choosing the method
 
 
