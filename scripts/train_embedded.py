@@ -5,10 +5,10 @@
 
 Everything is made on the device as it goes: objects (`embedded_model/templates/`), their pictures and their labelled
 points. The loss is on points: whether they are inside, how far both solids overlap, and the colour at the surface; a
-last phase adds rendered rays, so that NeRF frames are clean. The run saves every few minutes and goes on from there when
-it is started again. `--release` writes the averaged weights at 16 bit into the extension; `--from-release` begins a run
-with those and goes on counting the objects. `--overfit 64` trains on 64 fixed objects instead, in a folder of its own,
-which must reach an IoU over 0.95: if it does not, the code is wrong, not the budget.
+last phase adds rendered rays, so that NeRF frames are clean. The run saves every few minutes and goes on from there
+when it is started again. `--release` writes the averaged weights at 16 bit into the extension; `--from-release` begins
+a run with those and goes on counting the objects. `--overfit 64` trains on 64 fixed objects instead, in a folder of its
+own, which must reach an IoU over 0.95: if it does not, the code is wrong, not the budget.
 
 On a CPU torch compiles the object maker, for which it needs a C++ compiler.
 """
@@ -365,7 +365,9 @@ def main() -> None:
     parser.add_argument("--processes", type=int, default=1, help="that share each batch: on a CPU, as many as cores")
     parser.add_argument("--save-minutes", type=float, default=4)
     parser.add_argument("--overfit", type=int, default=0, metavar="N", help="train on N fixed objects, as a check")
-    parser.add_argument("--from-release", action="store_true", help="begin with the released weights, where there is no state yet")
+    parser.add_argument(
+        "--from-release", action="store_true", help="begin with the released weights, where there is no state yet"
+    )
     parser.add_argument("--release", action="store_true", help="write the model into the extension at the end")
     options = parser.parse_args()
     if options.batch % options.processes:
