@@ -9,8 +9,11 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from dataclasses import dataclass, field
 from typing import Any
+
+from .engine.errors import DIF3DError
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,31 @@ class Job:
     code: str = (
         ""  # a triplane.npy of the same model: the field is asked again, no picture and no network pass is needed
     )
+
+
+_LEAST = {"resolution": 2, "chunk_size": 0, "padding": 0, "smoothing": 0, "frames": 0, "frame_size": 1}
+_LEAST_BUT_NONE = {"face_limit": 4, "texture": 64}  # where 0 means none
+
+
+def check_job(job: Job) -> None:
+    """Look at a job's numbers before any work is done.
+
+    Raises:
+        DIF3DError: one of them is of no use; the message names it.
+    """
+    for name, least in _LEAST.items():
+        if getattr(job, name) < least:
+            raise DIF3DError(f"{name} is {getattr(job, name)}; it must be {least} or more.")
+    for name, least in _LEAST_BUT_NONE.items():
+        if getattr(job, name) != 0 and getattr(job, name) < least:
+            raise DIF3DError(f"{name} is {getattr(job, name)}; it must be {least} or more, or 0 for none.")
+    for name in ("threshold", "size"):
+        if not 0 < getattr(job, name) < math.inf:
+            raise DIF3DError(f"{name} is {getattr(job, name)}; it must be more than 0.")
+    if not 0 < job.foreground_ratio <= 1:
+        raise DIF3DError(f"foreground_ratio is {job.foreground_ratio}; it must be more than 0 and at most 1.")
+    if job.fuse_depth and not job.gaussians:
+        raise DIF3DError("fuse_depth needs the depth, which is left out with the Gaussians.")
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from project import ENVIRONMENT, EXAMPLES, DIF3DError, ProgressBar, ensure_envir
 
 from dif3d_blender.blender.engine_process import EngineProcess
 from dif3d_blender.engine import files
-from dif3d_blender.messages import Failure, Job, Progress, Result
+from dif3d_blender.messages import Failure, Job, Progress, Result, check_job
 
 DEFAULT_EXAMPLE = EXAMPLES / "snowman.png"
 _DEFAULTS = {field.name: field.default for field in dataclasses.fields(Job)}
@@ -68,22 +68,10 @@ def parse_arguments(arguments: list[str]) -> argparse.Namespace:
     add("--fuse-depth", action="store_true", help="let GLPN's depth correct the surface that the picture shows")
     parser.add_argument("--no-gaussians", dest="gaussians", action="store_false", help="no depth, points and Gaussians")
     options = parser.parse_args(arguments)
-    for name, least in (
-        ("resolution", 2),
-        ("frames", 0),
-        ("frame_size", 1),
-        ("chunk_size", 0),
-        ("smoothing", 0),
-        ("face_limit", 0),
-        ("texture", 0),
-    ):
-        if getattr(options, name) < least:
-            parser.error(f"--{name.replace('_', '-')} must be {least} or more")
-    if options.fuse_depth and not options.gaussians:
-        parser.error("--fuse-depth needs the depth, which --no-gaussians leaves out")
-    for name in ("threshold", "size"):
-        if not getattr(options, name) > 0:
-            parser.error(f"--{name} must be more than 0")
+    try:
+        check_job(Job(**_settings(options), picture="", output=""))
+    except DIF3DError as error:
+        parser.error(str(error))
     return options
 
 
@@ -97,9 +85,13 @@ def find_pictures(named: list[Path]) -> list[Path]:
     return pictures
 
 
+def _settings(options: argparse.Namespace) -> dict:
+    """The options that are a job's own."""
+    return {name: value for name, value in vars(options).items() if name in _DEFAULTS and name != "output"}
+
+
 def make_jobs(pictures: list[Path], options: argparse.Namespace) -> list[Job]:
     """One job a picture, each with an output folder named after the picture."""
-    settings = {name: value for name, value in vars(options).items() if name in _DEFAULTS and name != "output"}
     jobs, used = [], set()
     for picture in pictures:
         name = picture.stem
@@ -109,7 +101,7 @@ def make_jobs(pictures: list[Path], options: argparse.Namespace) -> list[Job]:
             name = f"{picture.stem}_{count}"
         used.add(name)
         output = (options.output / name).resolve()
-        jobs.append(Job(**settings | {"picture": str(picture.resolve()), "output": str(output), "id": str(len(jobs))}))
+        jobs.append(Job(**_settings(options), picture=str(picture.resolve()), output=str(output), id=str(len(jobs))))
     return jobs
 
 

@@ -7,6 +7,7 @@ readers expect: GLB and OBJ Y up facing +Z, PLY and STL Z up facing −Y (docs/a
 from __future__ import annotations
 
 import io
+import re
 import struct
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -396,8 +397,9 @@ def save_pictures(folder: Path | str, frames: Iterable[Image.Image | np.ndarray]
     for number, frame in enumerate(frames):
         paths.append(Path(folder) / f"render_{number:03d}.png")
         save_png(paths[-1], frame)
-    for old in set(Path(folder).glob("render_[0-9][0-9][0-9]*.png")) - set(paths):
-        remove(old)
+    for old in set(Path(folder).glob("render_*.png")) - set(paths):
+        if re.fullmatch(r"render_(\d{3}|[1-9]\d{3,})\.png", old.name):
+            remove(old)
     return paths
 
 

@@ -19,6 +19,7 @@ from .errors import DIF3DError
 from .matte import NotPlain, plain_matte
 
 LONGEST_SIDE = 2048  # pixels; larger pictures are scaled down first: the network sees 512, textures go to 4096 texels
+LARGEST_SQUARE = 2410  # pixels a side of a framed picture: what the usual ratio makes of the largest picture
 SHORTEST_SIDE = 8  # pixels; below that there is nothing to see in a picture
 METHODS = ("auto", "keep", "rembg", "plain")
 GREY = 0.5  # the background that the published network was trained with
@@ -236,8 +237,11 @@ def cut_out(image: Image.Image, method: str = "auto", allow_network: bool = Fals
 
 
 def _covers_frame(image: Image.Image) -> bool:
-    """Whether nearly all of an RGBA picture is opaque, as with rounded corners: no cut-out, though it has an alpha."""
-    return np.mean(np.asarray(image.getchannel("A")) > 127) > 0.97
+    """Whether an RGBA picture is opaque nearly everywhere and to all its borders: no cut-out, though it has an alpha.
+
+    Rounded corners do that. A box that was cut out and trimmed closely has a transparent line round it.
+    """
+    return np.mean(np.asarray(image.getchannel("A")) > 127) > 0.97 and len(_touched_borders(image)) == 4
 
 
 def _with_alpha(color: Image.Image, alpha: np.ndarray, original: Image.Image) -> Image.Image:
@@ -350,8 +354,8 @@ def _environment(name: str, value: str | None):
 def resize_foreground(image: Image.Image, ratio: float = 0.85) -> Image.Image:
     """Return the subject of an RGBA image in the middle of a transparent square.
 
-    The subject keeps its pixels; its longest side is `ratio` of the square's. (DIF3D and TripoSR call it so; they lose
-    the subject's last row and column, this does not.)
+    The subject keeps its pixels, unless the square would be larger than `LARGEST_SQUARE`; its longest side is `ratio`
+    of the square's. (DIF3D and TripoSR call it so; they lose the subject's last row and column, this does not.)
 
     Raises:
         DIF3DError: nothing is visible, or the ratio is not in (0, 1].
@@ -363,6 +367,9 @@ def resize_foreground(image: Image.Image, ratio: float = 0.85) -> Image.Image:
     if box is None:
         raise DIF3DError("The picture is fully transparent: there is no subject in it.")
     subject = image.crop(box)
+    largest = max(1, round(LARGEST_SQUARE * ratio))
+    if max(subject.size) > largest:
+        subject.thumbnail((largest, largest), Image.Resampling.LANCZOS)
     side = max(max(subject.size), round(max(subject.size) / ratio))
     square = Image.new("RGBA", (side, side), (0, 0, 0, 0))
     square.paste(subject, ((side - subject.width) // 2, (side - subject.height) // 2))

@@ -125,8 +125,9 @@ class Gaussian:
         self._need(self.in_path, "set_variables")
         subject = load_subject(self.in_path, self.background, self.ratio, self.allow_network)
         self.notes.append(subject.note)
-        self.files["foreground"] = self.out_path / "images" / "Removed_BG.png"
-        save_png(self.files["foreground"], subject.image)
+        path = self.out_path / "images" / "Removed_BG.png"
+        save_png(path, subject.image)
+        self.files["foreground"] = path
         self.image, self.mask = _to_pillow(subject.picture), subject.mask
         return subject.picture
 
@@ -192,9 +193,10 @@ class Gaussian:
     def dp_comparison_visual(self) -> Path:
         """Write the picture and its depth side by side to `images/depth_comparison.png`; return the path."""
         self._need(self.depth_img, "depth_estimation")
-        self.files["depth_comparison"] = self.out_path / "images" / "depth_comparison.png"
-        save_comparison(self.files["depth_comparison"], self._colors(), self.depth_img, self.inside)
-        return self.files["depth_comparison"]
+        path = self.out_path / "images" / "depth_comparison.png"
+        save_comparison(path, self._colors(), self.depth_img, self.inside)
+        self.files["depth_comparison"] = path
+        return path
 
     def pointcloud(self) -> PointCloud:
         """Project the depth back through the camera; write `3dfiles/pointcloud_raw.pcd` (field frame).
@@ -204,8 +206,9 @@ class Gaussian:
         """
         self._need(self.depth_img, "depth_estimation")
         self.raw_pcd = back_project(self._field_depth(), self._colors(), self.inside, self.camera, self.pad)
-        self.files["pointcloud_raw"] = self.out_path / "3dfiles" / "pointcloud_raw.pcd"
-        write_pcd(self.files["pointcloud_raw"], self.raw_pcd)
+        path = self.out_path / "3dfiles" / "pointcloud_raw.pcd"
+        write_pcd(path, self.raw_pcd)
+        self.files["pointcloud_raw"] = path
         return self.raw_pcd
 
     def post_process(self) -> ColoredMesh:
@@ -220,15 +223,17 @@ class Gaussian:
         self._need(self.raw_pcd, "pointcloud")
         viewpoint = self.camera.camera_to_world[:3, 3].numpy()
         self.pcd = with_normals(remove_outliers(self.raw_pcd), viewpoint)
-        self.files["pointcloud"] = self.out_path / "3dfiles" / "pointcloud.pcd"
-        write_pcd(self.files["pointcloud"], self.pcd)
+        path = self.out_path / "3dfiles" / "pointcloud.pcd"
+        write_pcd(path, self.pcd)
+        self.files["pointcloud"] = path
         try:
             self.mesh = poisson_mesh(self.pcd)
         except Open3DUnavailable as reason:
             self.notes.append(f"{reason}. The 2.5D mesh is the depth map's own triangles instead of Poisson's.")
             self.mesh = relief_mesh(self._field_depth(), self._colors(), self.inside, self.camera, self.pad)
-        self.files["forfront_raw_mesh"] = self.out_path / "3dfiles" / "forfront_raw_mesh.obj"
-        export_mesh(self.files["forfront_raw_mesh"], self.mesh.vertices, self.mesh.faces, self.mesh.colors)
+        path = self.out_path / "3dfiles" / "forfront_raw_mesh.obj"
+        export_mesh(path, self.mesh.vertices, self.mesh.faces, self.mesh.colors)
+        self.files["forfront_raw_mesh"] = path
         return self.mesh
 
     def _field_depth(self) -> np.ndarray:

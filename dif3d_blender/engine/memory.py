@@ -80,9 +80,15 @@ def _libc() -> ctypes.CDLL:
     return ctypes.CDLL(None)
 
 
-def is_out_of_memory(error: RuntimeError) -> bool:
-    """Tell whether torch raised `error` because an allocation failed, on a GPU or on the CPU."""
-    return isinstance(error, torch.OutOfMemoryError) or "can't allocate memory" in str(error)
+def is_out_of_memory(error: Exception) -> bool:
+    """Tell whether `error` was raised because an allocation failed, on a GPU or on the CPU.
+
+    torch has an exception of its own for CUDA only; elsewhere its message tells: "can't allocate memory" on Linux and
+    macOS, "not enough memory" on Windows, "MPS backend out of memory".
+    """
+    text = str(error).lower()
+    phrases = ("out of memory", "not enough memory", "can't allocate memory")
+    return isinstance(error, (MemoryError, torch.OutOfMemoryError)) or any(phrase in text for phrase in phrases)
 
 
 def in_gigabytes(size: float) -> str:

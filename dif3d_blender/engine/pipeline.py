@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ..messages import Job, Progress, Result
+from ..messages import Job, Progress, Result, check_job
 from .cameras import Camera
 from .cleaning import clean_surface
 from .coloring import picture_correction
@@ -36,8 +36,8 @@ from .export import (
     save_turntable,
 )
 from .field import Field
-from .files import atomic_path
-from .foreground import cut_out, frame_subject, open_picture
+from .files import atomic_path, remove
+from .foreground import GREY, cut_out, frame_subject, open_picture
 from .fusion import fuse
 from .gaussian import Gaussian
 from .gaussians import cover_surface
@@ -49,7 +49,7 @@ from .registration import Registration, register
 from .rendering import each_view
 from .silhouette import is_outline, shrink_mask, silhouette_correction
 from .splats import save_gaussians, write_ply, write_splat_glb
-from .texture import texture_mesh
+from .texture import USUAL_FACES, texture_mesh
 from .tsr import TSR
 from .unwrap import UnwrapError
 from .weights import ModelFiles, find_model
@@ -81,9 +81,11 @@ def choose_device(name: str) -> torch.device:
     try:
         device = torch.device(name)
         torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:
+    except (RuntimeError, AssertionError, ImportError) as error:  # the last one where a device is torch's by a plug-in
         reason = str(error).splitlines()[0]
         raise DIF3DError(f"The device {name!r} cannot be used here ({reason}). Use auto, cpu, cuda or mps.") from error
+    if device.type not in ("cpu", "cuda", "mps"):
+        raise DIF3DError(f"The device {name!r} is not one that DIF3D knows. Use auto, cpu, cuda or mps.")
     return device
 
 
@@ -104,6 +106,7 @@ class Pipeline:
         Raises:
             DIF3DError: something the user can act on. No file is left half-written.
         """
+        check_job(job)
         check_mesh_format(job.mesh_format)
         stages = _Stages(job, report)
         output = Path(job.output)
@@ -124,8 +127,8 @@ class Pipeline:
         with stages("Matching the outline"):
             field, found_camera = _match_outline(job, output, field, mask, facts, files)
         view = None
-        if picture is not None and mask is not None:
-            view = Photo(picture, _fit(mask, picture), found_camera.camera)
+        if picture is not None:
+            view = Photo(picture, _subject_of(picture) if mask is None else _fit(mask, picture), found_camera.camera)
         if job.gaussians and not job.code:
             with stages("Estimating depth"):
                 field = _estimate_depth(job, output, field, view, facts, files)
@@ -134,13 +137,12 @@ class Pipeline:
             surface = extract_surface(field, job.resolution, job.threshold, occupancy=occupancy, dense=job.dense)
             # A texture keeps the fine surface for its normal map, and decimates by itself.
             surface = clean_surface(surface, smoothing=job.smoothing, face_limit=0 if job.texture else job.face_limit)
-            photo = view if job.project else None
-            colors = _vertex_colors(field, surface, photo)
-        shown, maps = surface, None
+        photo, shown, maps = view if job.project else None, surface, None
         if job.texture:
             with stages("Making the texture"):
-                shown, colors, maps = _make_texture(job, field, surface, colors, photo, facts)
+                shown, maps = _make_texture(job, field, surface, photo, facts)
         with stages("Writing the mesh"):
+            colors = _vertex_colors(field, shown, photo)
             _write_mesh(job, output, shown, colors, code, maps, files)
         if job.gaussians:
             with stages("Fusing depth and field"):
@@ -188,6 +190,9 @@ def _prepare_picture(
     Writes it as `images/Removed_BG.png`.
     """
     cut = cut_out(open_picture(job.picture), job.background, job.allow_network)
+    # From here on the folder is this run's. Should it fail, no one takes another picture's triplane for this one's.
+    for name in ("report.json", "arrays/triplane.npy", "arrays/outline.npy"):
+        remove(output / name)
     facts["background"] = cut.method
     facts["substitutions"] += [cut.note] if cut.method == "plain" else []
     facts["warnings"] += [cut.note] if cut.method == "whole" else []
@@ -215,9 +220,6 @@ def _match_outline(
 
     The mask is kept beside the triplane, so that both can be asked again. Without one, the field stays as it is.
     """
-    path = output / "arrays" / "outline.npy"
-    if not job.code:
-        path.unlink(missing_ok=True)  # another run's, which would be taken for this one's
     if mask is None or facts.get("background") == "whole" or not is_outline(mask):
         if not job.code:
             facts["warnings"].append("The subject has no outline in the picture that could help the model.")
@@ -228,8 +230,8 @@ def _match_outline(
     before = register(field, mask, occupancy, job.threshold)
     field = field.corrected(silhouette_correction(field, before.camera, torch.from_numpy(mask), job.threshold))
     facts["registration"] = dataclasses.asdict(before)
-    files["outline"] = str(path)
-    save_array(path, shrink_mask(mask))
+    files["outline"] = str(output / "arrays" / "outline.npy")
+    save_array(files["outline"], shrink_mask(mask))
     return field, before
 
 
@@ -297,13 +299,18 @@ def _read_code(path: Path, model: TSR) -> tuple[torch.Tensor, np.ndarray | None]
     """
     code = _read_array(path)
     channels = model.post_processor.cfg.out_channels
-    if code.ndim != 4 or code.shape[:2] != (3, channels) or code.dtype.kind != "f" or not np.isfinite(code).all():
+    fitting = code.ndim == 4 and code.shape[:2] == (3, channels) and code.shape[2] == code.shape[3] > 0
+    if not fitting or code.dtype.kind != "f" or not np.isfinite(code).all():
         raise DIF3DError(
             f"The stored result {path} ({list(code.shape)}) does not fit the model. Choose the model that made it."
         )
     outline = path.with_name("outline.npy")
-    mask = _read_array(outline).astype(np.float32) if outline.exists() else None
-    return torch.from_numpy(code.astype(np.float32)), mask
+    if not outline.is_file():
+        return torch.from_numpy(code.astype(np.float32)), None
+    mask = _read_array(outline)
+    if mask.ndim != 2 or mask.size == 0 or mask.dtype.kind != "f" or not np.isfinite(mask).all():
+        raise DIF3DError(f"The stored outline {outline} is damaged. Remove it, or generate the object again.")
+    return torch.from_numpy(code.astype(np.float32)), mask.astype(np.float32)
 
 
 def _stored_picture(code: Path, output: Path, files: dict[str, str]) -> np.ndarray | None:
@@ -318,6 +325,11 @@ def _stored_picture(code: Path, output: Path, files: dict[str, str]) -> np.ndarr
     return picture
 
 
+def _subject_of(picture: np.ndarray) -> np.ndarray:
+    """The mask [H, W] of a framed picture whose outline was not worth keeping: all but the grey that it lies on."""
+    return (np.round(picture * 255) != round(GREY * 255)).any(axis=2).astype(np.float32)
+
+
 def _fit(mask: np.ndarray, picture: np.ndarray) -> np.ndarray:
     """A mask in the size of its picture; the stored one is smaller."""
     if mask.shape == picture.shape[:2]:
@@ -327,17 +339,18 @@ def _fit(mask: np.ndarray, picture: np.ndarray) -> np.ndarray:
 
 def _read_array(path: Path) -> np.ndarray:
     try:
-        return np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        return np.array(np.lib.format.open_memmap(path, mode="r"))  # which reads no more than the file has
+    # The header is parsed as a piece of Python: what is wrong with it can be of any kind.
+    except Exception as error:
         raise DIF3DError(
             f"The stored result {path} is missing or damaged ({error}). Generate the object again."
         ) from error
 
 
 def _make_texture(
-    job: Job, field: Field, surface: Surface, colors: np.ndarray, photo: Photo | None, facts: dict[str, Any]
-) -> tuple[Surface, np.ndarray, TextureMaps | None]:
-    """The mesh to show, its colours and its maps; as before, and None, where it cannot be unwrapped."""
+    job: Job, field: Field, surface: Surface, photo: Photo | None, facts: dict[str, Any]
+) -> tuple[Surface, TextureMaps | None]:
+    """The mesh to show, with as few faces as a textured one has, and its maps; None where it cannot be unwrapped."""
     try:
         made = texture_mesh(field, surface, job.texture, job.face_limit, photo)
     except UnwrapError as error:
@@ -345,14 +358,14 @@ def _make_texture(
             f"{error} The mesh keeps its vertex colours; Blender unwraps it (Smart UV) and bakes them."
         )
         facts["texture"] = {"size": job.texture, "unwrapped": False}
-        return surface, colors, None
+        return clean_surface(surface, speck_share=0.0, face_limit=job.face_limit or USUAL_FACES), None
     facts["substitutions"] += made.notes
     if job.project and photo is None:
         facts["substitutions"].append(
             "Made from a stored result, without its picture: the texture is all the model's own."
         )
     facts["texture"] = {"size": len(made.maps.base_color), "unwrapped": True, "projected": round(made.projected, 3)}
-    return made.surface, made.colors, made.maps
+    return made.surface, made.maps
 
 
 def _write_mesh(

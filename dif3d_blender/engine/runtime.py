@@ -88,7 +88,7 @@ class _Item:
     failure: str = ""
     has_depth: bool = False
     logged: int = 0  # notes of the stage that the log has already
-    picture: np.ndarray | None = None  # float32 [H, W, 3], the subject on grey
+    picture: torch.Tensor | None = None  # [S, S, 3], the subject on grey as large as the network sees it
 
     @functools.cached_property
     def scene_code(self) -> torch.Tensor:
@@ -222,14 +222,17 @@ class Runtime:
 
         def process(item: _Item) -> None:
             item.stage.set_variables(item.path, item.output, self.foreground_ratio, self.padding)
-            item.picture = item.stage.pre_process()
+            picture = item.stage.pre_process()
+            # Of a folder of large pictures only what the network will see is kept.
+            item.picture = self.model.image_processor(picture, self.model.cfg.cond_image_size)[0]
             with _optional(item, "The depth and the 2.5D point cloud are left out"):
                 item.stage.depth_estimation()
                 item.stage.dp_comparison_visual()
                 item.has_depth = True
+            item.stage.image = item.stage.mask = None
 
         self._items = [self._item(path) for path in self._pictures]
-        self._done -= {"modelRun"}
+        self._done -= {"img_process", "modelRun"}
         self._run("img_process", "Processing images", process)
 
     def modelRun(self) -> None:
@@ -265,9 +268,12 @@ class Runtime:
             size: pixels a side.
 
         Raises:
-            DIF3DError: no picture is left, or a folder can't be written.
+            DIF3DError: no picture is left, a folder can't be written, or a number is less than 1.
         """
         self._need("modelRun", "render")
+        for name, value in (("n_views", n_views), ("size", size)):
+            if value < 1:
+                raise DIF3DError(f"{name} is {value}; it must be at least 1.")
 
         def process(item: _Item) -> None:
             views = each_view(item.field, n_views, height=size, width=size, occupancy=item.occupancy)
@@ -321,16 +327,18 @@ class Runtime:
         """
         results = []
         self.timer.start(title)
-        for item in self._good():
-            try:
-                results.append(process(item))
-                _log_notes(item)
-            except DIF3DError as error:
-                if len(self._pictures) == 1:
-                    raise
-                item.failure = str(error)
-                logger.error("%s is left out: %s", item.path.name, error)
-        self.timer.end(title)
+        try:
+            for item in self._good():
+                try:
+                    results.append(process(item))
+                    _log_notes(item)
+                except DIF3DError as error:
+                    if len(self._pictures) == 1:
+                        raise
+                    item.failure = str(error)
+                    logger.error("%s is left out: %s", item.path.name, error)
+        finally:
+            self.timer.end(title)
         if not results:
             raise DIF3DError(f"{step}: none of the {len(self._items)} pictures could be used. {self._items[0].failure}")
         self._done.add(step)

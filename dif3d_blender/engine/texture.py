@@ -35,7 +35,6 @@ class TexturedMesh:
     Attributes:
         surface: the decimated mesh.
         normals: [n, 3] unit normals at its vertices; the normal map counts from them.
-        colors: [n, 3] of the vertices, sRGB, for who reads no textures.
         maps: UVs and pictures.
         notes: what was not done as asked.
         projected: share of the texels that take something from the picture.
@@ -43,7 +42,6 @@ class TexturedMesh:
 
     surface: Surface
     normals: np.ndarray
-    colors: np.ndarray
     maps: TextureMaps
     notes: tuple[str, ...] = ()
     projected: float = 0.0
@@ -121,8 +119,7 @@ def _bake(
         projected = float((trust > 0).mean())
     bent = _in_tangent_space(detailed, texels[:, 3:6], texels[:, 6:9], texels[:, 9])
     maps = TextureMaps(uv, tangents, _image(covered, colors), _image(covered, bent / 2 + 0.5))
-    at_vertices = field.color(torch.from_numpy(surface.vertices)).cpu().numpy()
-    return TexturedMesh(surface, normals, at_vertices, maps, notes, projected)
+    return TexturedMesh(surface, normals, maps, notes, projected)
 
 
 def corner_tangents(surface: Surface, normals: np.ndarray, uv: np.ndarray) -> np.ndarray:

@@ -49,12 +49,14 @@ def covered_texels(corners: np.ndarray, size: int) -> Iterator[tuple[np.ndarray,
     Each batch: the triangles' numbers, the texels' rows and columns, all [k], and barycentric weights [k, 3]. A texel
     is covered where its centre lies in the triangle or on its edge; triangles without area cover none.
     """
-    low = np.floor(corners.min(axis=1)).astype(np.int32)
-    spans = (np.ceil(corners.max(axis=1)).astype(np.int32) - low).max(axis=1)
+    low = np.floor(corners.min(axis=1)).clip(0, size).astype(np.int32)
+    high = np.ceil(corners.max(axis=1)).clip(0, size).astype(np.int32)  # what lies outside the square costs nothing
+    spans = (high - low).max(axis=1)
+    on_square = (high > low).all(axis=1)
     steps = np.ceil(np.log2(np.maximum(spans, 1))).astype(int)
-    for step in np.unique(steps):
+    for step in np.unique(steps[on_square]):
         width = 2 ** int(step)
-        alike = np.flatnonzero(steps == step)
+        alike = np.flatnonzero(on_square & (steps == step))
         count = max(1, _AT_ONCE // width**2)
         for start in range(0, len(alike), count):
             some = alike[start : start + count]
@@ -75,7 +77,7 @@ def _covered_by_alike(
         wb = ((px - a[:, 0]) * (c[:, 1] - a[:, 1]) - (py - a[:, 1]) * (c[:, 0] - a[:, 0])) / area
         wc = ((b[:, 0] - a[:, 0]) * (py - a[:, 1]) - (b[:, 1] - a[:, 1]) * (px - a[:, 0])) / area
         inside = (wb >= 0) & (wc >= 0) & (wb + wc <= 1)
-    inside &= (x >= 0) & (x < size) & (y >= 0) & (y < size)
+    inside &= (x < size) & (y < size)
     n, row, column = np.nonzero(inside)
     wb, wc = wb[inside], wc[inside]
     return numbers[n], low[n, 1] + row, low[n, 0] + column, np.stack([1 - wb - wc, wb, wc], axis=1)

@@ -112,16 +112,18 @@ def _failure(failure_type, job, stage: str, error: Exception):
     if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         where = f" of {error.filename}" if error.filename else ""
         return failure_type(job.id, stage, f"The disk{where} is full. Make room, and try again.", trace)
-    if isinstance(error, MemoryError) or "out of memory" in str(error).lower() or "can't allocate" in str(error):
+    if isinstance(error, ImportError):
+        advice = "Install the engine again, or choose a Python that has its packages."
+        return failure_type(job.id, stage, f"The engine's Python lacks something it needs ({error}). {advice}", trace)
+    from dif3d_blender.engine.memory import is_out_of_memory  # which needs what an ImportError is about
+
+    if is_out_of_memory(error):
         advice = "Choose a lower resolution or a smaller chunk size, or close other programs."
         return failure_type(job.id, stage, f"There was not enough memory. {advice}", trace)
     if _gpu_is_gone(error):
         what = str(error).strip().splitlines()[0]
         advice = "Try again; if it stays so, restart the computer, or set the device to CPU."
         return failure_type(job.id, stage, f"The GPU stopped answering ({what}). {advice}", trace)
-    if isinstance(error, ImportError):
-        advice = "Install the engine again, or choose a Python that has its packages."
-        return failure_type(job.id, stage, f"The engine's Python lacks something it needs ({error}). {advice}", trace)
     return failure_type(
         job.id, stage, f"Something went wrong ({type(error).__name__}: {error}). The log says more.", trace
     )

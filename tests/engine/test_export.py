@@ -207,9 +207,11 @@ def test_an_ffmpeg_that_fails_leaves_no_video(tmp_path, monkeypatch, program, wo
 
 def test_frames_of_a_longer_row_do_not_stay(tmp_path):
     export.save_pictures(tmp_path, [np.zeros((4, 4, 3))] * 5)
-    (tmp_path / "render_mine.png").touch()
+    others = [tmp_path / name for name in ("render_000_retouched.png", "render_0001.png", "render_mine.png")]
+    for path in others:
+        path.touch()
     paths = export.save_pictures(tmp_path, (np.ones((4, 4, 3)) for _ in range(2)))
-    assert sorted(tmp_path.iterdir()) == [*paths, tmp_path / "render_mine.png"]
+    assert sorted(tmp_path.iterdir()) == sorted([*paths, *others])
 
 
 def test_a_turntable_without_a_video_says_why_and_keeps_none_of_another_run(tmp_path, monkeypatch):

@@ -179,9 +179,16 @@ def test_exif_orientation_and_colour_profile(tmp_path):
     picture.save(tmp_path / "turned.jpg", exif=exif)
     assert foreground.open_picture(tmp_path / "turned.jpg").size == (20, 40)
 
-    linear = ImageCms.ImageCmsProfile(ImageCms.createProfile("XYZ")).tobytes()  # useless for RGB: must be ignored
-    picture.save(tmp_path / "profile.png", icc_profile=linear)
+    useless = ImageCms.ImageCmsProfile(ImageCms.createProfile("XYZ")).tobytes()  # for RGB: must be ignored
+    picture.save(tmp_path / "profile.png", icc_profile=useless)
     assert foreground.open_picture(tmp_path / "profile.png").getpixel((5, 5)) == (200, 50, 50)
+
+    srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    swapped = srgb.replace(b"rXYZ", b"????").replace(b"gXYZ", b"rXYZ").replace(b"????", b"gXYZ")  # its red is green
+    for name in ("swapped.png", "swapped.jpg"):
+        picture.save(tmp_path / name, icc_profile=swapped)
+        red, green, blue = foreground.open_picture(tmp_path / name).getpixel((5, 5))
+        assert abs(red - 50) <= 3 and abs(green - 200) <= 3 and abs(blue - 50) <= 3
 
 
 def test_odd_exif_values_do_not_spoil_a_picture(tmp_path):
@@ -265,6 +272,23 @@ def test_alpha_is_taken_as_it_is(subject):
     image = rgba_of(*subject)
     cut = foreground.cut_out(image)
     assert cut.method == "alpha" and np.array_equal(np.asarray(cut.image), np.asarray(image))
+
+
+def test_a_box_that_was_trimmed_closely_keeps_its_own_alpha(no_rembg_model):
+    """It covers nearly all of its picture, as one with rounded corners does, but not the borders."""
+    box = Image.new("RGBA", (600, 400), (0, 0, 0, 0))
+    box.paste((120, 30, 40, 255), (2, 2, 598, 398))
+    box.paste((240, 220, 60, 255), (200, 100, 400, 200))
+    cut = foreground.cut_out(box)
+    assert cut.method == "alpha" and np.asarray(cut.image.getchannel("A")).mean() > 240
+
+
+def test_a_small_share_of_the_square_makes_no_giant(no_rembg_model):
+    framed = foreground.resize_foreground(Image.new("RGBA", (2000, 1000), "red"), 0.1)
+    assert framed.size == (foreground.LARGEST_SQUARE,) * 2
+    assert framed.getbbox()[2] - framed.getbbox()[0] == pytest.approx(0.1 * foreground.LARGEST_SQUARE, abs=1)
+    whole = foreground.resize_foreground(Image.new("RGBA", (foreground.LONGEST_SIDE,) * 2, "red"), 0.85)
+    assert whole.getbbox()[2] - whole.getbbox()[0] == foreground.LONGEST_SIDE
 
 
 def test_alpha_of_rounded_corners_is_no_cut_out(subject, no_rembg_model):

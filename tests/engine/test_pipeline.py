@@ -1,6 +1,8 @@
 """One job from picture to files, with a tiny network: what is written, what is reported, what bad input gets."""
 
+import io
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -84,9 +86,26 @@ def test_a_damaged_triplane_is_named(tmp_path, model_folder):
     job = small_job("", tmp_path / "out", model_folder, code=str(tmp_path / "triplane.npy"))
     with pytest.raises(DIF3DError, match=r"triplane\.npy is missing or damaged"):
         Pipeline().run(job, lambda _: None)
-    np.save(tmp_path / "triplane.npy", np.zeros((3, 99, 8, 8), np.float16))
-    with pytest.raises(DIF3DError, match="does not fit the model"):
-        Pipeline().run(job, lambda _: None)
+    whole = io.BytesIO()
+    np.save(whole, np.zeros((3, 99, 8, 8), np.float16))
+    for damaged in (
+        b"PK\x03\x04 an archive",
+        whole.getvalue().replace(b"(3, 99, 8, 8)", b"(3, 99, 8, 8("),
+        whole.getvalue().replace(b"(3, 99, 8, 8)", b"(3,9**9, 8,8)"),
+        whole.getvalue()[:-2],
+    ):
+        (tmp_path / "triplane.npy").write_bytes(damaged)
+        with pytest.raises(DIF3DError, match=r"triplane\.npy is missing or damaged"):
+            Pipeline().run(job, lambda _: None)
+    for shape in ((3, 99, 8, 8), (3, 5, 0, 0), (3, 5, 8, 9)):
+        np.save(tmp_path / "triplane.npy", np.zeros(shape, np.float16))
+        with pytest.raises(DIF3DError, match="does not fit the model"):
+            Pipeline().run(job, lambda _: None)
+    np.save(tmp_path / "triplane.npy", np.zeros((3, 5, 8, 8), np.float16))
+    for outline in (np.array(["a"]), np.zeros((0, 0)), np.full((4, 4), np.nan)):
+        np.save(tmp_path / "outline.npy", outline)
+        with pytest.raises(DIF3DError, match=r"outline\.npy is damaged"):
+            Pipeline().run(job, lambda _: None)
 
 
 def test_bad_input_names_itself_and_writes_no_result(picture, tmp_path, model_folder):
@@ -104,6 +123,30 @@ def test_bad_input_names_itself_and_writes_no_result(picture, tmp_path, model_fo
     fails("There is no surface at density 1e\\+09", threshold=1e9)
     fails("would take about", resolution=100_000)
     fails("device 'cuda:77' cannot be used", device="cuda:77")
+    fails("device 'meta' is not one", device="meta")
+    fails("device 'hpu' cannot be used", device="hpu")
+    fails("threshold is 0", threshold=0)
+    fails("size is inf", size=math.inf)
+    fails("size is nan", size=math.nan)
+    fails("frames is -1", frames=-1)
+    fails("frame_size is 0", frame_size=0)
+    fails("face_limit is 3; it must be 4 or more, or 0", face_limit=3)
+    fails("texture is 8", texture=8)
+    fails("foreground_ratio is 0", foreground_ratio=0)
+    fails("needs the depth", fuse_depth=True)
+
+
+def test_a_run_that_fails_leaves_no_folder_of_two_pictures(picture, tmp_path, model_folder):
+    output = tmp_path / "out"
+    first = Pipeline().run(small_job(picture, output, model_folder, frames=0), lambda _: None)
+    with pytest.raises(DIF3DError, match="no picture"):  # before anything of it was written
+        Pipeline().run(small_job(tmp_path / "nothing.png", output, model_folder), lambda _: None)
+    assert all(Path(path).exists() for path in first.files.values())
+    with Image.open(picture) as disc:
+        disc.transpose(Image.Transpose.ROTATE_180).crop((0, 0, 64, 50)).save(tmp_path / "other.png")
+    with pytest.raises(DIF3DError, match="would take about"):
+        Pipeline().run(small_job(tmp_path / "other.png", output, model_folder, resolution=100_000), lambda _: None)
+    assert not (output / "report.json").exists() and not Path(first.files["triplane"]).exists()
 
 
 def test_an_output_folder_that_is_a_file_is_named(picture, tmp_path, model_folder):
@@ -128,6 +171,13 @@ def test_a_picture_that_is_kept_whole_lends_no_outline(picture, tmp_path, model_
     assert any("no outline" in warning for warning in report["warnings"])
     assert "outline" not in report["files"] and not stale.exists()
 
+    textured = replace(job, texture=64, face_limit=400)
+    first = Pipeline().run(textured, [].append)
+    again = replace(textured, code=first.files["triplane"], output=str(tmp_path / "again"))
+    second = Pipeline().run(again, [].append)  # its picture lies beside the triplane
+    assert first.report["texture"]["projected"] > 0
+    assert second.report["texture"]["projected"] == pytest.approx(first.report["texture"]["projected"], rel=0.5)
+
 
 def test_auto_takes_a_device_that_works():
     assert choose_device("auto").type in ("cpu", "cuda", "mps")
@@ -144,6 +194,9 @@ def test_a_texture_comes_with_maps_uvs_and_a_smaller_mesh(picture, tmp_path, mod
     assert result.report["texture"]["size"] == 64 and result.report["texture"]["projected"] > 0
     assert Image.open(result.files["base_color"]).size == Image.open(result.files["normal_map"]).size == (64, 64)
     assert (tmp_path / "out" / "3dfiles" / "mesh.mtl").exists()
+    colors = np.load(result.files["colors"])  # of who reads no textures: they are the picture's as well
+    plain = Pipeline().run(replace(job, output=str(tmp_path / "plain"), project=False), lambda _: None)
+    assert np.abs(colors - np.load(plain.files["colors"])).max() > 0.1
 
 
 def test_a_mesh_that_cannot_be_unwrapped_keeps_its_colours_and_says_so(picture, tmp_path, model_folder, monkeypatch):
@@ -154,4 +207,6 @@ def test_a_mesh_that_cannot_be_unwrapped_keeps_its_colours_and_says_so(picture, 
     result = Pipeline().run(small_job(picture, tmp_path / "out", model_folder, frames=0, texture=64), lambda _: None)
     assert "uv" not in result.files and "base_color" not in result.files
     assert result.report["texture"] == {"size": 64, "unwrapped": False}
+    limited = small_job(picture, tmp_path / "out", model_folder, frames=0, texture=64, face_limit=200)
+    assert len(np.load(Pipeline().run(limited, lambda _: None).files["faces"])) <= 200
     assert any("Smart UV" in note for note in result.report["substitutions"])

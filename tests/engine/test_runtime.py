@@ -15,6 +15,7 @@ from PIL import Image, ImageDraw
 from dif3d_blender.engine import Runtime, Timer, runtime
 from dif3d_blender.engine.errors import DIF3DError
 from dif3d_blender.engine.field import Field
+from dif3d_blender.engine.foreground import load_subject
 
 SMALL = {"padding": 4, "mc_resolution": 16}  # for pictures of 32 pixels
 
@@ -152,6 +153,33 @@ def test_only_bad_pictures_are_an_error(model_folder, tmp_path):
     hopeless.initilize()
     with pytest.raises(DIF3DError, match=r"a\.png is not a picture"):
         hopeless.img_process()
+
+
+def test_a_picture_that_went_away_between_two_runs(ready):
+    ready.initilize()
+    ready.img_process()
+    ready.modelRun()
+    for views, size in ((0, 32), (3, 0)):
+        with pytest.raises(DIF3DError, match="must be at least 1"):
+            ready.render(views, size)
+    ready._pictures[0].unlink()
+    with pytest.raises(DIF3DError, match="no picture"):
+        ready.img_process()
+    assert not ready.timer.items
+    with pytest.raises(DIF3DError, match=r"call img_process\(\) before modelRun"):
+        ready.modelRun()
+
+
+def test_only_what_the_network_sees_of_a_picture_is_kept(ready):
+    draw(ready._pictures[0], (220, 120, 60, 255), size=900)
+    ready.initilize()
+    ready.img_process()
+    (item,) = ready._items
+    size = ready.model.cfg.cond_image_size
+    assert item.picture.shape == (size, size, 3) and item.stage.image is None
+    with torch.no_grad():
+        whole = ready.model([load_subject(item.path, ratio=ready.foreground_ratio).picture], "cpu")[0]
+    assert torch.allclose(item.scene_code, whole, atol=1e-5)
 
 
 def test_depth_comes_from_the_front_view_where_glpn_is_missing(ready):

@@ -69,6 +69,11 @@ def test_the_z_buffer_equals_the_reference():
     np.testing.assert_allclose(nearest_depths(corners, depths, 16), expected, rtol=1e-4)
 
 
+def test_what_lies_outside_the_picture_costs_nothing():
+    huge = np.array([[[-1e6, -1e6], [3e6, -1e6], [-1e6, 3e6]], [[1e6, 5], [2e6, 5], [1e6, 9]]])
+    np.testing.assert_allclose(nearest_depths(huge, np.full((2, 3), 2.0), 16), 2.0, rtol=1e-6)
+
+
 def test_islands_do_not_overlap_and_are_apart():
     surface = sphere()
     uv = unwrap(surface.vertices, surface.faces)
@@ -241,8 +246,9 @@ def test_a_mesh_without_a_limit_is_reduced_and_it_is_said(field, fine, monkeypat
 
 def test_glb_and_obj_carry_the_texture(textured, tmp_path):
     surface, maps = textured.surface, textured.maps
+    colors = np.full_like(surface.vertices, 0.5)
     for name in ("mesh.glb", "mesh.obj"):
-        export_mesh(tmp_path / name, surface.vertices, surface.faces, textured.colors, textured.normals, 1.0, maps)
+        export_mesh(tmp_path / name, surface.vertices, surface.faces, colors, textured.normals, 1.0, maps)
     paths = save_maps(tmp_path, maps)
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "base_color.png",

@@ -144,6 +144,8 @@ def test_a_gpu_that_is_gone_is_said_and_the_next_job_gets_a_fresh_engine(tmp_pat
     [
         (OSError(errno.ENOSPC, "No space left on device", "/tmp/x"), "The disk of /tmp/x is full. Make room"),
         (MemoryError(), "not enough memory"),
+        (RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 8 bytes."), "not enough memory."),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 8 GB)"), "not enough memory."),
         (ModuleNotFoundError("No module named 'einops'"), "Install the engine again"),
         (ZeroDivisionError("division by zero"), "The log says more"),
     ],
