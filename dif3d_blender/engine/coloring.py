@@ -27,6 +27,7 @@ _BEHIND, _HIDDEN = 0.03, 0.08  # under the seen surface: up to where a pixel's c
 _LEAST_COSINE = 0.3  # that a surface's normal is taken to have to the line of sight
 _PROBES, _PROBE_SIZE = 12, 96  # samples under the seen surface, and pixels a side, that tell how thick the subject is
 _DEEPEST = 2 * _HIDDEN / _LEAST_COSINE  # how thick a part need be known at most
+_SEAM = 1 / 64  # of the picture's side: how far the seam is smoothed
 _CLIFF = 8.0  # slope toward the camera from which two pixels show two surfaces, not one
 
 
@@ -62,18 +63,21 @@ def picture_correction(
     half = torch.from_numpy(_half_thickness(field, photo.camera, threshold, occupancy))[None, None]
     half = F.interpolate(half, (size, size), mode="bilinear")[0, 0].numpy()
     depth = _filled(depth, known)
-    layers = np.dstack([colors, trust, depth, cosine, half])
+    # The seam of front and back runs along the middle of the subject; smoothly, or it would be toothed by each pixel's
+    # own error in depth.
+    middle, half = (ndimage.gaussian_filter(values, size * _SEAM) for values in (depth + half, half))
+    layers = np.dstack([colors, trust, depth, cosine, half, middle])
     maps = torch.from_numpy(layers).float().permute(2, 0, 1)[None].to(field.device)
 
     def correct(points: Tensor, density: Tensor, color: Tensor) -> tuple[Tensor, Tensor]:
         spots, along = photo.camera.see(points)
-        here = F.grid_sample(maps, spots[None, None], padding_mode="border", align_corners=False)[0, :, 0]  # [7, N]
+        here = F.grid_sample(maps, spots[None, None], padding_mode="border", align_corners=False)[0, :, 0]  # [8, N]
         # Measured across the surface, not along the line of sight: where the two are nearly parallel, a ray's samples
         # would leave and meet the picture's colours in turns, and a frame would be striped. But what lies beyond the
         # middle of the subject is its back.
         behind = along - here[4]
         under = (behind * here[5].clamp_min(_LEAST_COSINE) - _BEHIND) / (_HIDDEN - _BEHIND)
-        beyond = 2 * (behind / here[6] - 1)
+        beyond = 2 * (along - here[7]) / here[6]
         share = here[3] * (1 - torch.maximum(under, beyond).clamp(0, 1)) * (spots.abs().amax(dim=1) < 1)
         return density, torch.lerp((color * gain).clamp_max(1), here[:3].T, share[:, None])
 

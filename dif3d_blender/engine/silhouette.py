@@ -2,8 +2,8 @@
 
 The network leaves matter where the picture shows none, and loses thin parts (legs, handles, antennas) of which it is
 not sure how deep they lie. The mask knows both. Outside the outline the density is taken away. Where a ray inside it
-finds no surface, the mask's own shape is put there, blown up to its local width, at the depth that the network holds
-likeliest; in between, the two are mixed. Where the network is sure, nothing changes.
+finds no surface, the mask's own shape is added, blown up to its local width, at the depth that the network holds
+likeliest. Where the network is sure, nothing is added.
 
 Compare space carving (Kutulakos and Seitz 2000), which only takes away, and inflation of drawn outlines (Igarashi et
 al. 1999, "Teddy"), which knows no depth.
@@ -47,7 +47,8 @@ def silhouette_correction(field: Field, camera: Camera, mask: Tensor, threshold:
     origins, directions = (rays.reshape(-1, 3) for rays in camera.rays(_SIZE, _SIZE))
     densest, along = _densest_points(field, origins, directions)
     inside = coverage > 0.5
-    sure = ((densest - level) / _SURE).clamp(0, 1)
+    # Both overlap by a pixel: between what the network ends with and what is added there must be no slit.
+    sure = torch.from_numpy(ndimage.minimum_filter(((densest - level) / _SURE).clamp(0, 1).numpy(), 3))
     pixel = 2 * math.tan(math.radians(camera.fovy_deg) / 2) * camera.distance / _SIZE  # width of a pixel at the origin
     # Parts are continued upright, not along the picture: legs stand, however far down the camera looks.
     toward = F.normalize(camera.camera_to_world[:2, 2], dim=0)  # the camera, seen from above
@@ -63,9 +64,9 @@ def silhouette_correction(field: Field, camera: Camera, mask: Tensor, threshold:
         spots, distance = camera.see(points)
         here = F.grid_sample(maps, spots[None, None], padding_mode="border", align_corners=False)[0, :, 0]  # [4, N]
         log = (density.clamp_min(1e-30).log() - level).clamp(_EMPTY, _SOLID)
-        off_centre = (distance - here[2]) / here[3].clamp_min(0.3 * pixel)
+        off_centre = (distance - here[2]) / here[3].clamp_min(pixel)  # thinner, and a ray's samples would miss it
         inflated = (_SURE * (1 - off_centre.square())).clamp_min(_EMPTY)  # crosses the threshold at the local width
-        log = torch.lerp(inflated, log, here[1])
+        log = torch.maximum(log, inflated - 2 * _SURE * here[1])  # gone where the network is half sure
         return (log - _OUTSIDE * (0.5 - here[0]).clamp_min(0) + level).exp(), color
 
     return correct

@@ -3,12 +3,18 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from scipy import ndimage
 
 from dif3d_blender.engine import TSR
 from dif3d_blender.engine.cameras import Camera
+from dif3d_blender.engine.depth import field_depth
 from dif3d_blender.engine.field import Field
+from dif3d_blender.engine.foreground import frame_subject, open_picture
 from dif3d_blender.engine.isosurface import extract_surface
+from dif3d_blender.engine.registration import register
 from dif3d_blender.engine.silhouette import silhouette_correction
+from dif3d_blender.engine.weights import find_model
 
 CAMERA = Camera(elevation_deg=15.0, fovy_deg=35.0, distance=2.2)
 
@@ -47,6 +53,20 @@ def test_the_corrected_field_has_the_outline_of_the_mask(field):
 
     assert iou(outline(field)) < 0.6
     assert iou(outline(corrected)) > 0.93
+
+
+@torch.no_grad()
+def test_no_slit_is_left_between_the_network_s_own_and_what_is_added(repo_root):
+    """Frames from the front had white dashes along the outline of this one."""
+    network = TSR.from_files(find_model("embedded"))
+    picture, mask = frame_subject(open_picture(repo_root / "examples" / "teddy.png"))
+    field = Field(network([picture], "cpu")[0], network.decoder, network.renderer)
+    camera = register(field, mask).camera
+    corrected = field.corrected(silhouette_correction(field, camera, torch.from_numpy(mask)))
+    inside = ndimage.binary_erosion(np.asarray(Image.fromarray(mask).resize((256, 256))) > 0.5, iterations=2)
+    holes = [np.isnan(field_depth(form, camera, 256, 256))[inside].mean() for form in (field, corrected)]
+    assert holes[0] > 0.01
+    assert holes[1] < 5e-4
 
 
 def test_a_field_that_is_sure_and_fits_its_outline_is_left_alone(field):
