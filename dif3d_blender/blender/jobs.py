@@ -277,6 +277,11 @@ def _bring_in(task: Task) -> None:
     target = bpy.data.objects.get(task.target) if task.target else None
     if task.target and (target is None or target.type != "MESH"):
         raise DIF3DError(f"The object {task.target} is gone. The new mesh is kept in {task.job.output}.")
+    if target is not None and not scene.is_editable(target):
+        raise DIF3DError(
+            f"The object {task.target} is linked from another file now. The new mesh is kept in {task.job.output}. "
+            "Make the object local and press Re-mesh again."
+        )
     if target is not None:
         scene.renew(target, task.result, task.job.size)
         task.objects = [target.name]

@@ -46,6 +46,17 @@ def _can_start(context, cls) -> bool:
     return True
 
 
+def _can_edit(context, cls) -> bool:
+    """For `poll`: whether the mesh of the active object can be changed; says how to make it so."""
+    if scene.is_editable(context.object):
+        return True
+    cls.poll_message_set(
+        f"{context.object.name} is linked from another file. "
+        "Make it local first (Object ▸ Relations ▸ Make Local ▸ Selected Objects and Data)."
+    )
+    return False
+
+
 def _submit(
     operator: bpy.types.Operator, task: Task, copy: picture.PackedCopy | picture.PixelCopy | None = None
 ) -> None:
@@ -162,7 +173,7 @@ class _OnResult(_Operator, properties.JobSettings):
     @classmethod
     def poll(cls, context):
         obj = context.object
-        if obj is None or obj.type != "MESH" or scene.OUTPUT not in obj:
+        if obj is None or scene.OUTPUT not in obj or not scene.is_result_mesh(obj):
             cls.poll_message_set("Select a mesh that Generate from Image made.")
             return False
         if not stored.is_stored(obj.data, Path(obj[scene.OUTPUT])):
@@ -199,6 +210,10 @@ class DIF3D_OT_remesh(_OnResult):
 
     bl_idname = "dif3d.remesh"
     bl_label = "Re-mesh"
+
+    @classmethod
+    def poll(cls, context):
+        return super().poll(context) and _can_edit(context, cls)
 
     def run(self, context):
         obj = context.object
@@ -240,7 +255,7 @@ class DIF3D_OT_bake(_Operator, properties.JobSettings):
         if obj.mode != "OBJECT" or obj.active_material is None:
             cls.poll_message_set("The object needs a material, and to be in Object Mode.")
             return False
-        return True
+        return _can_edit(context, cls)
 
     def run(self, context):
         chosen = self if self.properties.is_property_set("texture_size") else context.scene.dif3d

@@ -171,15 +171,25 @@ def new_mesh_object(
     return bpy.data.objects.new(name, mesh)
 
 
+def is_result_mesh(obj: bpy.types.Object) -> bool:
+    """Whether an object is a mesh that we made; a Gaussian cloud is none, even where Blender only has a mesh for it."""
+    return obj.type == "MESH" and SCALE in obj.data
+
+
 def placement_of(obj: bpy.types.Object) -> Placement:
     """From the field frame to the frame of an object that we made.
 
     Raises:
         DIF3DError: it is none.
     """
-    if obj.type != "MESH" or SCALE not in obj.data:
+    if not is_result_mesh(obj):
         raise DIF3DError(f"{obj.name} is no mesh that Generate from Image made.")
     return Placement(obj.data[SCALE], obj.data[LOWEST])
+
+
+def is_editable(obj: bpy.types.Object) -> bool:
+    """Whether an object's mesh can be changed; Blender crashes where `fill_mesh` gets a linked one, or an override."""
+    return obj.is_editable and obj.data.is_editable and obj.data.override_library is None
 
 
 def fill_mesh(mesh: bpy.types.Mesh, arrays: dict[str, np.ndarray], placement: Placement) -> None:

@@ -254,6 +254,19 @@ def test_a_target_that_is_gone_keeps_the_result_on_disk(jobs, submit):
     assert task.state == "failed" and "is gone" in task.message and (Path(task.job.output) / "report.json").exists()
 
 
+def test_a_target_that_is_linked_meanwhile_is_left_alone(jobs, submit, tmp_path, monkeypatch):
+    submit()
+    jobs.run_to_the_end()
+    task = submit(target="thing")
+    bpy.data.libraries.write(str(tmp_path / "library.blend"), {bpy.data.objects["thing"]})
+    bpy.data.objects.remove(bpy.data.objects["thing"])
+    with bpy.data.libraries.load(str(tmp_path / "library.blend"), link=True) as (_, wanted):
+        wanted.objects = ["thing"]
+    monkeypatch.setattr(scene, "renew", lambda *_: pytest.fail("Blender would crash"))
+    jobs.run_to_the_end()
+    assert task.state == "failed" and "is linked" in task.message and Path(task.job.output).exists()
+
+
 def test_a_damaged_result_is_told(jobs, submit, monkeypatch):
     monkeypatch.setattr(scene, "load_arrays", lambda _: (_ for _ in ()).throw(DIF3DError("damaged")))
     task = submit()

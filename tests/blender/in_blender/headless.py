@@ -173,6 +173,38 @@ def check_remesh(obj):
     assert not last.job.project
     assert "Seeing the object" not in last.result.report["seconds"], "the network must not run again"
     assert abs(obj.dimensions.z - 2) < 1e-3
+    return obj
+
+
+def check_a_mesh_of_gaussians(obj):
+    """Where Blender has no point clouds, the Gaussians of a result are a mesh, and come from the same folder."""
+    cloud = bpy.data.objects.new("Gaussians", bpy.data.meshes.new("Gaussians"))
+    cloud["dif3d_output"] = obj["dif3d_output"]
+    bpy.context.collection.objects.link(cloud)
+    bpy.context.view_layer.objects.active = cloud
+    fails("Select a mesh that Generate from Image made", bpy.ops.dif3d.remesh)
+    bpy.data.objects.remove(cloud)
+    bpy.context.view_layer.objects.active = obj
+
+
+def check_what_is_linked(obj):
+    """Neither a linked result, nor an override of one, nor an override with a mesh that is one, can be changed."""
+    library = str(Path(bpy.app.tempdir) / "library.blend")
+    bpy.data.libraries.write(library, {obj})
+    with bpy.data.libraries.load(library, link=True) as (_, wanted):
+        wanted.objects = [obj.name]
+    linked = wanted.objects[0]
+    override = linked.override_create()
+    both = linked.override_create()
+    both.data = linked.data.override_create()
+    assert bpy.ops.dif3d.remesh.poll() and bpy.ops.dif3d.bake.poll()
+    for foreign in (linked, override, both):
+        bpy.context.collection.objects.link(foreign)
+        bpy.context.view_layer.objects.active = foreign
+        fails("is linked from another file", bpy.ops.dif3d.remesh)
+        fails("is linked from another file", bpy.ops.dif3d.bake)
+        assert bpy.ops.dif3d.frames.poll()  # it changes nothing
+    bpy.data.batch_remove([linked, override, both])
 
 
 def check_image_of_the_file():
@@ -240,7 +272,9 @@ set_up()
 check_that_everything_explains_itself()
 check_menus()
 check_bad_input()
-check_remesh(check_generate())
+result = check_remesh(check_generate())
+check_a_mesh_of_gaussians(result)
+check_what_is_linked(result)
 check_image_of_the_file()
 check_texture_and_turntable()
 check_disable_enable_uninstall()
