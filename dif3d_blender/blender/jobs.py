@@ -2,7 +2,7 @@
 
 Everything here runs on the main thread. `Jobs.tick` is called by a timer (handlers.py), or in a loop where Blender runs
 in the background and has no timers. Blender's data is looked up by name when it is needed, never kept: undo and file
-loading replace it.
+loading replace it. The object of a re-mesh is known by the result's folder, as it may get another name meanwhile.
 """
 
 from __future__ import annotations
@@ -42,6 +42,7 @@ class Task:
     make_mesh: bool = True
     texture: int = 0  # texels a side of the texture that the new mesh gets; 0 keeps vertex colours only
     target: str = ""  # name of the object whose mesh is made anew; empty for a new object
+    sources: set[str] = field(default_factory=set)  # result folders that the target's mesh may come from by then
     state: str = "waiting"  # waiting, running, ready (made, not imported yet), done, kept, failed, cancelled
     stage: str = ""
     detail: str = ""
@@ -245,6 +246,9 @@ class Jobs:
             task.log = traceback.format_exc()
             self._end(task, "failed", f"{type(error).__name__}: {error}")
         else:
+            for other in self.tasks:  # what waits to re-mesh the same object must know it again
+                if other.sources & task.sources:
+                    other.sources.add(task.job.output)
             self._end(task, "done", "")
 
     def _end(self, task: Task, state: str, message: str) -> None:
@@ -272,14 +276,23 @@ def why_not_now() -> str:
     return ""
 
 
+def _target_of(task: Task) -> bpy.types.Object | None:
+    """The object whose mesh is to be made anew; None where it is gone.
+
+    Its name may be that of another object by now. The folder that it came from stays with it, and with its duplicates.
+    """
+    found = [o for o in bpy.data.objects if o.get(scene.OUTPUT) in task.sources and scene.is_result_mesh(o)]
+    return min(found, key=lambda obj: (not scene.is_editable(obj), obj.name != task.target), default=None)
+
+
 def _bring_in(task: Task) -> None:
     """Make or renew the objects of a finished task."""
-    target = bpy.data.objects.get(task.target) if task.target else None
-    if task.target and (target is None or target.type != "MESH"):
+    target = _target_of(task) if task.target else None
+    if task.target and target is None:
         raise DIF3DError(f"The object {task.target} is gone. The new mesh is kept in {task.job.output}.")
     if target is not None and not scene.is_editable(target):
         raise DIF3DError(
-            f"The object {task.target} is linked from another file now. The new mesh is kept in {task.job.output}. "
+            f"The object {target.name} is linked from another file now. The new mesh is kept in {task.job.output}. "
             "Make the object local and press Re-mesh again."
         )
     if target is not None:

@@ -222,7 +222,8 @@ class DIF3D_OT_remesh(_OnResult):
         size = self.size if self.properties.is_property_set("size") else obj[scene.SIZE]
         texture = int(self.value(context, "texture_size")) if obj.data.uv_layers else 0
         job = self.job(context, obj.name, frames=0, size=size, texture=texture, **wanted)
-        _submit(self, _new_task(context, job, obj.name, target=obj.name, texture=texture))
+        sources = {obj[scene.OUTPUT]}
+        _submit(self, _new_task(context, job, obj.name, target=obj.name, sources=sources, texture=texture))
 
 
 class DIF3D_OT_frames(_OnResult):

@@ -46,6 +46,8 @@ def submit(jobs, tmp_path):
         copy = None if image is None else picture.from_image(image, output)
         job = Job(str(copy.path) if copy else "none.png", str(output), id=id, model=behaviour, **settings)
         task = Task(job, name, bpy.context.scene.name, bpy.data.filepath, jobs.session, target=target)
+        if target in bpy.data.objects:
+            task.sources = {bpy.data.objects[target][scene.OUTPUT]}
         jobs.submit(task, Path(sys.executable), tmp_path / "engine.log", {}, copy)
         return task
 
@@ -246,6 +248,33 @@ def test_a_mesh_is_made_anew_in_place(jobs, submit):
     assert task.state == "done" and made_objects() == ["thing"] and len(obj.data.vertices) == 900
     assert obj.location.y == 3 and obj.active_material is material and obj[scene.OUTPUT] == task.job.output
     assert obj.dimensions.z == pytest.approx(2, abs=1e-4) and stored.TRIPLANE in obj.data
+
+
+def test_a_target_is_known_by_any_name(jobs, submit):
+    submit()
+    jobs.run_to_the_end()
+    obj = bpy.data.objects["thing"]
+    first, second = submit(target="thing", resolution=30), submit(target="thing", resolution=40)
+    obj.name = "renamed"
+    bpy.ops.mesh.primitive_cube_add()
+    bpy.context.object.name = "thing"
+    wait(jobs, first, "done")
+    assert len(obj.data.vertices) == 900 and len(bpy.data.objects["thing"].data.vertices) == 8
+    jobs.run_to_the_end()
+    assert second.state == "done" and second.objects == ["renamed"]
+    assert len(obj.data.vertices) == 1600 and len(bpy.data.objects["thing"].data.vertices) == 8
+
+
+def test_of_duplicates_the_one_that_was_asked_is_made_anew(jobs, submit):
+    submit()
+    jobs.run_to_the_end()
+    obj = bpy.data.objects["thing"]
+    copy = obj.copy()
+    copy.name, copy.data = "a copy", obj.data.copy()  # which comes first by name
+    bpy.context.collection.objects.link(copy)
+    task = submit(target="thing", resolution=30)
+    jobs.run_to_the_end()
+    assert task.state == "done" and len(obj.data.vertices) == 900 and len(copy.data.vertices) == 144
 
 
 def test_a_target_that_is_gone_keeps_the_result_on_disk(jobs, submit):
