@@ -59,6 +59,11 @@ class Task:
         return self.state in ("waiting", "running", "ready")
 
     @property
+    def files_only(self) -> bool:
+        """Whether its files are all that is wanted: nothing of it comes into a .blend."""
+        return not (self.target or self.make_mesh or self.job.gaussians)
+
+    @property
     def time_left(self) -> float | None:
         """Seconds until it is done, guessed from the time so far; None while there is too little to guess from."""
         if self.state != "running" or self.fraction < 0.05:
@@ -227,6 +232,8 @@ class Jobs:
         elif isinstance(event, Result):
             task.result, task.state, task.fraction = event, "ready", 1.0
             task.took = time.monotonic() - task.began
+            if task.files_only:  # whichever file is open, and whatever the artist does in it
+                self._end(task, "done", "")
         else:
             task.log = event.traceback or self.engine.log_tail()
             self._end(task, "failed", event.message)
@@ -268,7 +275,8 @@ def why_not_now() -> str:
         if bpy.app.is_job_running(kind):
             return "waits until rendering is done"
     for window in bpy.context.window_manager.windows:
-        if any(operator.bl_idname.startswith(_BLOCKING_TOOLS) for operator in window.modal_operators):
+        running = [part for tool in window.modal_operators for part in (tool, *tool.macros)]  # Shift+D is a macro
+        if any(operator.bl_idname.startswith(_BLOCKING_TOOLS) for operator in running):
             return "waits until the running tool is done"
         active = window.view_layer.objects.active
         if active is not None and active.mode != "OBJECT":
@@ -301,8 +309,6 @@ def _bring_in(task: Task) -> None:
         if task.texture and not has_texture(task.result):  # the engine could not unwrap it
             bake_texture(target, task.texture)
         return
-    if not task.make_mesh and not task.job.gaussians:
-        return  # its files are all that was wanted
     where = bpy.data.scenes.get(task.scene) or bpy.context.scene
     collection = scene.add_result(task.result, task.name, task.job.size, where, mesh=task.make_mesh)
     task.objects = [obj.name for obj in collection.objects]

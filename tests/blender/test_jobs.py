@@ -38,7 +38,7 @@ def jobs(monkeypatch):
 
 @pytest.fixture
 def submit(jobs, tmp_path):
-    def submit(behaviour="ok", name="thing", target="", image=None, **settings):
+    def submit(behaviour="ok", name="thing", target="", image=None, make_mesh=True, **settings):
         id = jobs.new_id()
         output = tmp_path / f"out{id}"
         output.mkdir()
@@ -46,6 +46,7 @@ def submit(jobs, tmp_path):
         copy = None if image is None else picture.from_image(image, output)
         job = Job(str(copy.path) if copy else "none.png", str(output), id=id, model=behaviour, **settings)
         task = Task(job, name, bpy.context.scene.name, bpy.data.filepath, jobs.session, target=target)
+        task.make_mesh = make_mesh
         if target in bpy.data.objects:
             task.sources = {bpy.data.objects[target][scene.OUTPUT]}
         jobs.submit(task, Path(sys.executable), tmp_path / "engine.log", {}, copy)
@@ -324,6 +325,19 @@ def test_the_import_waits_while_the_artist_is_in_a_mode(jobs, submit):
     bpy.ops.object.mode_set(mode="OBJECT")
     jobs.run_to_the_end()
     assert task.state == "done"
+
+
+def test_frames_are_done_in_any_mode_and_any_file(jobs, submit, monkeypatch):
+    monkeypatch.setattr(jobs_module, "_change", lambda *_: pytest.fail("no undo step, and no colours shown"))
+    bpy.ops.mesh.primitive_cube_add()
+    bpy.ops.object.mode_set(mode="EDIT")
+    task = submit(make_mesh=False, frames=2)
+    wait(jobs, task, "done")
+    bpy.ops.object.mode_set(mode="OBJECT")
+    task = submit(make_mesh=False, frames=2)
+    bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
+    jobs.run_to_the_end()
+    assert task.state == "done" and not task.objects and not made_objects() and Path(task.job.output).exists()
 
 
 def test_an_idle_engine_ends_by_itself_and_starts_again(jobs, submit):

@@ -78,6 +78,31 @@ def undo(operator):
         getattr(bpy.ops.ed, operator)()
 
 
+def duplicate_while(behaviour):
+    """Duplicate the active object and move it about until the result of a job waits; drop it then."""
+    active = bpy.context.view_layer.objects.active
+    with bpy.context.temp_override(**view()):
+        bpy.ops.object.select_all(action="DESELECT")
+    active.select_set(True)
+    simulate = view()["window"].event_simulate
+    simulate(type="MOUSEMOVE", value="NOTHING", x=450, y=300)
+    yield 0.2
+    for value in ("PRESS", "RELEASE"):
+        simulate(type="D", value=value, shift=True, x=450, y=300)
+    yield 0.3
+    running = [tool.bl_idname for tool in view()["window"].modal_operators]
+    task = generate(behaviour)
+    while task.state not in ("ready", "done"):
+        yield 0.05
+    yield 0.5
+    waited = task.state
+    for value in ("PRESS", "RELEASE"):
+        simulate(type="RET", value=value, x=450, y=300)
+    while module("handlers").jobs.busy:
+        yield 0.05
+    return {"running": running, "waited": waited, "state": task.state}
+
+
 def steps():
     jobs = module("handlers").jobs
     module("jobs").EngineProcess = functools.partial(module("jobs").EngineProcess, worker=SETTINGS["worker"])
@@ -225,6 +250,9 @@ def steps():
     while jobs.busy:
         yield 0.05
     say("edit mode", waited=waited, state=task.state)
+
+    # and until what Shift+D duplicated is put down
+    say("duplicate", **(yield from duplicate_while("ok")))
 
     # cancel
     task = generate("stubborn")
