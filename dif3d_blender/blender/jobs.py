@@ -142,10 +142,11 @@ class Jobs:
                 self._end(task, "cancelled", "Cancelled.")
                 self._doomed.append(task.job.output)
 
-    def release(self) -> None:
-        """End an idle engine, which frees its memory on the GPU."""
+    def release(self, wait: float = 0.0) -> None:
+        """End an idle engine, which frees its memory on the GPU; wait so many seconds for it to let go of its files."""
         if self.engine is not None:
             self.engine.release()
+            self.engine.wait_stopped(wait)
 
     def close(self) -> None:
         """End the engine and forget the jobs; takes at most a second."""
@@ -201,8 +202,9 @@ class Jobs:
         return task.session == self.session or (bool(task.file) and task.file == bpy.data.filepath)
 
     def import_kept(self, task: Task) -> None:
-        """Bring a result whose file is gone into the open one."""
-        task.session, task.file, task.target, task.state = self.session, bpy.data.filepath, "", "ready"
+        """Bring a result whose file is gone into the open one, and there into the scene that is shown."""
+        task.session, task.file, task.scene = self.session, bpy.data.filepath, bpy.context.scene.name
+        task.target, task.state = "", "ready"
         self._import(task)
 
     def _take_copies(self) -> None:

@@ -189,8 +189,10 @@ def test_a_result_of_a_closed_file_is_kept_on_disk_and_can_be_added_elsewhere(jo
     jobs.run_to_the_end()
     assert task.state == "kept" and not made_objects() and task.job.output in task.message
     assert (Path(task.job.output) / "report.json").exists()
+    bpy.context.window.scene = bpy.data.scenes.new("shown")
     jobs.import_kept(task)
     assert task.state == "done" and made_objects() == ["thing"]
+    assert [s.name for s in bpy.data.objects["thing"].users_scene] == ["shown"]
 
 
 def test_a_result_goes_into_its_file_when_that_is_opened_again(jobs, submit, tmp_path):

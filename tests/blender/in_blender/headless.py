@@ -218,6 +218,20 @@ def check_image_of_the_file():
     assert (output / "picture.png").exists() and image.is_dirty
 
 
+def check_removing():
+    """Removing a model or the engine ends the idle engine, which may use them; results that wait go on waiting."""
+    handlers, folder = module("handlers"), module("paths").environment_folder()
+    task, process = handlers.jobs.last, handlers.jobs.engine._process
+    task.state = "kept"
+    bpy.ops.dif3d.remove_model(model="triposr")
+    assert process.poll() is not None
+    folder.mkdir()
+    bpy.ops.dif3d.remove_engine()
+    handlers.installation.join(30)
+    assert not folder.exists() and task in handlers.jobs.tasks
+    task.state = "done"
+
+
 def check_texture_and_turntable():
     settings = {"filepath": SETTINGS["picture"], "make_texture": True, "texture_size": "1024"}
     assert bpy.ops.dif3d.generate(resolution=32, face_limit=600, **settings) == {"FINISHED"}
@@ -276,6 +290,7 @@ result = check_remesh(check_generate())
 check_a_mesh_of_gaussians(result)
 check_what_is_linked(result)
 check_image_of_the_file()
+check_removing()
 check_texture_and_turntable()
 check_disable_enable_uninstall()
 print("ALL CHECKS PASSED")
