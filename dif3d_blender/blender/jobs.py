@@ -11,7 +11,7 @@ import itertools
 import shutil
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -248,7 +248,7 @@ class Jobs:
             )
             return
         try:
-            _change(lambda: _bring_in(task), task.name)
+            _change(task)
         except DIF3DError as error:
             self._end(task, "failed", str(error))
         except Exception as error:  # a bug of ours must show in the panel, and must not end the timer
@@ -308,15 +308,28 @@ def _bring_in(task: Task) -> None:
     if target is not None:
         scene.renew(target, task.result, task.job.size)
         task.objects = [target.name]
-        if task.texture and not has_texture(task.result):  # the engine could not unwrap it
-            bake_texture(target, task.texture)
+        _bake(task, target)
         return
-    where = bpy.data.scenes.get(task.scene) or bpy.context.scene
-    collection = scene.add_result(task.result, task.name, task.job.size, where, mesh=task.make_mesh)
+    collection = scene.add_result(task.result, task.name, task.job.size, _scene_of(task), mesh=task.make_mesh)
     task.objects = [obj.name for obj in collection.objects]
     _select(collection.objects)
-    if task.texture and task.make_mesh and not has_texture(task.result):  # the engine could not unwrap it
-        bake_texture(collection.objects[0], task.texture)
+    if task.make_mesh:
+        _bake(task, collection.objects[0])
+
+
+def _scene_of(task: Task) -> bpy.types.Scene:
+    """The scene that asked; where it is gone, the one that is shown."""
+    return bpy.data.scenes.get(task.scene) or bpy.context.scene
+
+
+def _bake(task: Task, obj: bpy.types.Object) -> None:
+    """Make the texture that is wanted where the engine could not unwrap the mesh; what prevents it is a warning."""
+    if not task.texture or has_texture(task.result):
+        return
+    try:
+        bake_texture(obj, task.texture)
+    except DIF3DError as error:  # such as of an object that is hidden, or of a scene that is not shown
+        task.result.report["warnings"].append(f"Bake Texture is left to you: {error}")
 
 
 def _select(objects) -> None:
@@ -332,13 +345,19 @@ def _select(objects) -> None:
     layer.objects.active = objects[0]
 
 
-def _change(function: Callable[[], None], what: str) -> None:
-    """Call a function that changes the file, as one step of undo with a name."""
+def _change(task: Task) -> None:
+    """Bring a finished task into the file, as one step of undo with a name.
+
+    Where a window shows the scene that asked, it is done there: baking and converting need a scene that is shown.
+    """
     windows = bpy.context.window_manager.windows
     if bpy.app.background or not windows:  # nobody there to undo
-        function()
+        _bring_in(task)
         return
-    with bpy.context.temp_override(window=bpy.context.window or windows[0]):
-        function()
-        scene.show_colors(window.screen for window in windows)
-        bpy.ops.ed.undo_push(message=f"Generate {what}")
+    asked, current = _scene_of(task), bpy.context.window
+    with bpy.context.temp_override(window=min(windows, key=lambda one: (one.scene != asked, one != current))):
+        try:
+            _bring_in(task)
+            scene.show_colors(window.screen for window in windows)
+        finally:  # what was changed before a failure must not become part of the artist's next step
+            bpy.ops.ed.undo_push(message=f"Generate {task.name}")

@@ -70,6 +70,8 @@ def _submit(
     jobs.run_to_the_end()
     if task.state != "done":
         raise DIF3DError(task.message)
+    for warning in task.result.report["warnings"]:
+        operator.report({"WARNING"}, warning)
     operator.report({"INFO"}, f"{task.name}: {', '.join(task.objects) or task.job.output} in {task.took:.1f} s")
 
 

@@ -96,7 +96,7 @@ def add_result(
         if "gaussians_position" in arrays:
             material = color_material(f"{name} Gaussians", radiant=True)
             objects.append(add_gaussians(f"{name} Gaussians", arrays, placement, collection, material))
-            _hide(objects[-1], mesh)
+            _hide(objects[-1], scene, mesh)
         place = _free_place(scene, arrays["vertices"], placement)
         for obj in objects:
             obj[OUTPUT], obj[MODEL], obj[SIZE] = result.output, result.report["model"], size
@@ -260,11 +260,11 @@ def bounds(objects: Sequence[bpy.types.Object]) -> tuple[Vector, Vector]:
     return Vector(map(min, zip(*corners, strict=True))), Vector(map(max, zip(*corners, strict=True)))
 
 
-def _hide(obj: bpy.types.Object, hidden: bool) -> None:
-    """Hide an object in the viewport, as its eye in the outliner does, and in renders."""
+def _hide(obj: bpy.types.Object, scene: bpy.types.Scene, hidden: bool) -> None:
+    """Hide an object in the viewports of its scene, as its eye in the outliner does, and in renders."""
     obj.hide_render = hidden
-    if bpy.context.scene in obj.users_scene:
-        obj.hide_set(hidden)
+    for layer in scene.view_layers:
+        obj.hide_set(hidden, view_layer=layer)
 
 
 def _free_place(scene: bpy.types.Scene, vertices: np.ndarray, placement: Placement) -> float:

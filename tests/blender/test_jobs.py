@@ -241,6 +241,32 @@ def test_the_result_goes_into_the_scene_that_asked(jobs, submit):
     assert [s.name for s in bpy.data.objects["thing"].users_scene] == ["other"]
 
 
+def test_a_result_of_a_scene_that_is_not_shown_is_whole(jobs, submit):
+    asked = bpy.context.scene
+    asked.view_layers.new("another")
+    task = submit(gaussians=True)
+    task.texture = 64
+    bpy.context.window.scene = bpy.data.scenes.new("shown")
+    jobs.run_to_the_end()
+    assert task.state == "done" and task.objects == ["thing", "thing Gaussians"]
+    assert any("must be visible in this scene" in warning for warning in task.result.report["warnings"])
+    mesh, cloud = (bpy.data.objects[name] for name in task.objects)
+    for layer in asked.view_layers:
+        assert cloud.hide_get(view_layer=layer) and not mesh.hide_get(view_layer=layer)
+
+
+def test_a_hidden_mesh_is_made_anew_without_the_texture_that_would_have_to_be_baked(jobs, submit):
+    submit()
+    jobs.run_to_the_end()
+    obj = bpy.data.objects["thing"]
+    obj.hide_set(True)
+    task = submit(target="thing", resolution=30)
+    task.texture = 64
+    jobs.run_to_the_end()
+    assert task.state == "done" and len(obj.data.vertices) == 900
+    assert any("must be visible" in warning for warning in task.result.report["warnings"])
+
+
 def test_a_mesh_is_made_anew_in_place(jobs, submit):
     submit()
     jobs.run_to_the_end()
