@@ -176,6 +176,27 @@ def check_remesh(obj):
     return obj
 
 
+def check_that_refused_jobs_leave_no_folder(obj):
+    handlers, results = module("handlers"), Path(bpy.utils.extension_path_user(NAME), "results")
+    before = set(results.iterdir())
+    former = preferences().model, preferences().model_folder
+    preferences().model, preferences().model_folder = "folder", "/nowhere/model"
+    obj["dif3d_model"] = "/on/another/machine/triposr"
+    fails("no model folder at /nowhere/model", bpy.ops.dif3d.remesh)
+    fails("no model folder at /nowhere/model", bpy.ops.dif3d.frames)
+    preferences().model, preferences().model_folder = former
+
+    def refuse(*_):
+        raise module("operators").DIF3DError("The engine's settings were changed.")
+
+    handlers.jobs.submit = refuse
+    fails("settings were changed", bpy.ops.dif3d.remesh)
+    fails("settings were changed", bpy.ops.dif3d.frames)
+    fails("settings were changed", bpy.ops.dif3d.generate, filepath=SETTINGS["picture"])
+    del handlers.jobs.submit
+    assert set(results.iterdir()) == before
+
+
 def check_a_mesh_of_gaussians(obj):
     """Where Blender has no point clouds, the Gaussians of a result are a mesh, and come from the same folder."""
     cloud = bpy.data.objects.new("Gaussians", bpy.data.meshes.new("Gaussians"))
@@ -287,6 +308,7 @@ check_that_everything_explains_itself()
 check_menus()
 check_bad_input()
 result = check_remesh(check_generate())
+check_that_refused_jobs_leave_no_folder(result)
 check_a_mesh_of_gaussians(result)
 check_what_is_linked(result)
 check_image_of_the_file()
