@@ -2,7 +2,7 @@
 
 Everything here runs on the main thread. `Jobs.tick` is called by a timer (handlers.py), or in a loop where Blender runs
 in the background and has no timers. Blender's data is looked up by name when it is needed, never kept: undo and file
-loading replace it.
+loading replace it. The object of a re-mesh is known by the result's folder, as it may get another name meanwhile.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import itertools
 import shutil
 import time
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,6 +42,7 @@ class Task:
     make_mesh: bool = True
     texture: int = 0  # texels a side of the texture that the new mesh gets; 0 keeps vertex colours only
     target: str = ""  # name of the object whose mesh is made anew; empty for a new object
+    sources: set[str] = field(default_factory=set)  # result folders that the target's mesh may come from by then
     state: str = "waiting"  # waiting, running, ready (made, not imported yet), done, kept, failed, cancelled
     stage: str = ""
     detail: str = ""
@@ -56,6 +57,11 @@ class Task:
     @property
     def active(self) -> bool:
         return self.state in ("waiting", "running", "ready")
+
+    @property
+    def files_only(self) -> bool:
+        """Whether its files are all that is wanted: nothing of it comes into a .blend."""
+        return not (self.target or self.make_mesh or self.job.gaussians)
 
     @property
     def time_left(self) -> float | None:
@@ -136,10 +142,11 @@ class Jobs:
                 self._end(task, "cancelled", "Cancelled.")
                 self._doomed.append(task.job.output)
 
-    def release(self) -> None:
-        """End an idle engine, which frees its memory on the GPU."""
+    def release(self, wait: float = 0.0) -> None:
+        """End an idle engine, which frees its memory on the GPU; wait so many seconds for it to let go of its files."""
         if self.engine is not None:
             self.engine.release()
+            self.engine.wait_stopped(wait)
 
     def close(self) -> None:
         """End the engine and forget the jobs; takes at most a second."""
@@ -195,8 +202,9 @@ class Jobs:
         return task.session == self.session or (bool(task.file) and task.file == bpy.data.filepath)
 
     def import_kept(self, task: Task) -> None:
-        """Bring a result whose file is gone into the open one."""
-        task.session, task.file, task.target, task.state = self.session, bpy.data.filepath, "", "ready"
+        """Bring a result whose file is gone into the open one, and there into the scene that is shown."""
+        task.session, task.file, task.scene = self.session, bpy.data.filepath, bpy.context.scene.name
+        task.target, task.state = "", "ready"
         self._import(task)
 
     def _take_copies(self) -> None:
@@ -226,6 +234,8 @@ class Jobs:
         elif isinstance(event, Result):
             task.result, task.state, task.fraction = event, "ready", 1.0
             task.took = time.monotonic() - task.began
+            if task.files_only:  # whichever file is open, and whatever the artist does in it
+                self._end(task, "done", "")
         else:
             task.log = event.traceback or self.engine.log_tail()
             self._end(task, "failed", event.message)
@@ -238,13 +248,16 @@ class Jobs:
             )
             return
         try:
-            _change(lambda: _bring_in(task), task.name)
+            _change(task)
         except DIF3DError as error:
             self._end(task, "failed", str(error))
         except Exception as error:  # a bug of ours must show in the panel, and must not end the timer
             task.log = traceback.format_exc()
             self._end(task, "failed", f"{type(error).__name__}: {error}")
         else:
+            for other in self.tasks:  # what waits to re-mesh the same object must know it again
+                if other.sources & task.sources:
+                    other.sources.add(task.job.output)
             self._end(task, "done", "")
 
     def _end(self, task: Task, state: str, message: str) -> None:
@@ -264,7 +277,8 @@ def why_not_now() -> str:
         if bpy.app.is_job_running(kind):
             return "waits until rendering is done"
     for window in bpy.context.window_manager.windows:
-        if any(operator.bl_idname.startswith(_BLOCKING_TOOLS) for operator in window.modal_operators):
+        running = [part for tool in window.modal_operators for part in (tool, *tool.macros)]  # Shift+D is a macro
+        if any(operator.bl_idname.startswith(_BLOCKING_TOOLS) for operator in running):
             return "waits until the running tool is done"
         active = window.view_layer.objects.active
         if active is not None and active.mode != "OBJECT":
@@ -272,25 +286,50 @@ def why_not_now() -> str:
     return ""
 
 
+def _target_of(task: Task) -> bpy.types.Object | None:
+    """The object whose mesh is to be made anew; None where it is gone.
+
+    Its name may be that of another object by now. The folder that it came from stays with it, and with its duplicates.
+    """
+    found = [o for o in bpy.data.objects if o.get(scene.OUTPUT) in task.sources and scene.is_result_mesh(o)]
+    return min(found, key=lambda obj: (not scene.is_editable(obj), obj.name != task.target), default=None)
+
+
 def _bring_in(task: Task) -> None:
     """Make or renew the objects of a finished task."""
-    target = bpy.data.objects.get(task.target) if task.target else None
-    if task.target and (target is None or target.type != "MESH"):
+    target = _target_of(task) if task.target else None
+    if task.target and target is None:
         raise DIF3DError(f"The object {task.target} is gone. The new mesh is kept in {task.job.output}.")
+    if target is not None and not scene.is_editable(target):
+        raise DIF3DError(
+            f"The object {target.name} is linked from another file now. The new mesh is kept in {task.job.output}. "
+            "Make the object local and press Re-mesh again."
+        )
     if target is not None:
         scene.renew(target, task.result, task.job.size)
         task.objects = [target.name]
-        if task.texture and not has_texture(task.result):  # the engine could not unwrap it
-            bake_texture(target, task.texture)
+        _bake(task, target)
         return
-    if not task.make_mesh and not task.job.gaussians:
-        return  # its files are all that was wanted
-    where = bpy.data.scenes.get(task.scene) or bpy.context.scene
-    collection = scene.add_result(task.result, task.name, task.job.size, where, mesh=task.make_mesh)
+    collection = scene.add_result(task.result, task.name, task.job.size, _scene_of(task), mesh=task.make_mesh)
     task.objects = [obj.name for obj in collection.objects]
     _select(collection.objects)
-    if task.texture and task.make_mesh and not has_texture(task.result):  # the engine could not unwrap it
-        bake_texture(collection.objects[0], task.texture)
+    if task.make_mesh:
+        _bake(task, collection.objects[0])
+
+
+def _scene_of(task: Task) -> bpy.types.Scene:
+    """The scene that asked; where it is gone, the one that is shown."""
+    return bpy.data.scenes.get(task.scene) or bpy.context.scene
+
+
+def _bake(task: Task, obj: bpy.types.Object) -> None:
+    """Make the texture that is wanted where the engine could not unwrap the mesh; what prevents it is a warning."""
+    if not task.texture or has_texture(task.result):
+        return
+    try:
+        bake_texture(obj, task.texture)
+    except DIF3DError as error:  # such as of an object that is hidden, or of a scene that is not shown
+        task.result.report["warnings"].append(f"Bake Texture is left to you: {error}")
 
 
 def _select(objects) -> None:
@@ -306,13 +345,19 @@ def _select(objects) -> None:
     layer.objects.active = objects[0]
 
 
-def _change(function: Callable[[], None], what: str) -> None:
-    """Call a function that changes the file, as one step of undo with a name."""
+def _change(task: Task) -> None:
+    """Bring a finished task into the file, as one step of undo with a name.
+
+    Where a window shows the scene that asked, it is done there: baking and converting need a scene that is shown.
+    """
     windows = bpy.context.window_manager.windows
     if bpy.app.background or not windows:  # nobody there to undo
-        function()
+        _bring_in(task)
         return
-    with bpy.context.temp_override(window=bpy.context.window or windows[0]):
-        function()
-        scene.show_colors(window.screen for window in windows)
-        bpy.ops.ed.undo_push(message=f"Generate {what}")
+    asked, current = _scene_of(task), bpy.context.window
+    with bpy.context.temp_override(window=min(windows, key=lambda one: (one.scene != asked, one != current))):
+        try:
+            _bring_in(task)
+            scene.show_colors(window.screen for window in windows)
+        finally:  # what was changed before a failure must not become part of the artist's next step
+            bpy.ops.ed.undo_push(message=f"Generate {task.name}")

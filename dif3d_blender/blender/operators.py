@@ -1,7 +1,10 @@
 """What the panel's buttons do; from Python as `bpy.ops.dif3d.*`."""
 
+import contextlib
 import re
+import shutil
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 
 import bpy
@@ -46,19 +49,46 @@ def _can_start(context, cls) -> bool:
     return True
 
 
-def _submit(
-    operator: bpy.types.Operator, task: Task, copy: picture.PackedCopy | picture.PixelCopy | None = None
-) -> None:
-    """Queue a task, which waits for the copy of its image; without a window, run it to its end."""
+def _can_edit(context, cls) -> bool:
+    """For `poll`: whether the mesh of the active object can be changed; says how to make it so."""
+    if scene.is_editable(context.object):
+        return True
+    cls.poll_message_set(
+        f"{context.object.name} is linked from another file. "
+        "Make it local first (Object ▸ Relations ▸ Make Local ▸ Selected Objects and Data)."
+    )
+    return False
+
+
+@contextlib.contextmanager
+def _output_folder(name: str) -> Iterator[Path]:
+    """A new folder for the result of that name, which the block submits a job for; gone where the job is refused."""
+    folder = paths.new_output_folder(name, preferences.get().output)
+    try:
+        yield folder
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+def _submit(task: Task, copy: picture.PackedCopy | picture.PixelCopy | None = None) -> Task:
+    """Queue a task, which waits for the copy of its image."""
     jobs = handlers.jobs
     jobs.idle_limit = preferences.get().idle_minutes * 60.0
     jobs.submit(task, preferences.engine_python(), paths.log_path(), preferences.engine_variables(), copy)
+    return task
+
+
+def _see_to(operator: bpy.types.Operator, task: Task) -> None:
+    """Look after a task that was submitted; without a window, run it to its end."""
     if not bpy.app.background:
         handlers.wake()
         return
-    jobs.run_to_the_end()
+    handlers.jobs.run_to_the_end()
     if task.state != "done":
         raise DIF3DError(task.message)
+    for warning in task.result.report["warnings"]:
+        operator.report({"WARNING"}, warning)
     operator.report({"INFO"}, f"{task.name}: {', '.join(task.objects) or task.job.output} in {task.took:.1f} s")
 
 
@@ -122,26 +152,23 @@ class DIF3D_OT_generate(_Operator, properties.JobSettings):
         model, chosen = preferences.model_name(), self.chosen(settings)
         if not (chosen["make_mesh"] or chosen["make_gaussians"] or chosen["make_frames"]):
             raise DIF3DError("Nothing to make: switch on mesh, Gaussians or frames.")
-        output = paths.new_output_folder(name, preferences.get().output)
-        try:
-            source = source or picture.from_image(image, output)
-        except DIF3DError:
-            output.rmdir()
-            raise
-        copy = None if isinstance(source, Path) else source
         texture = int(chosen["texture_size"]) if chosen["make_texture"] else 0
-        job = Job(
-            picture=str(source if copy is None else copy.path),
-            output=str(output),
-            id=handlers.jobs.new_id(),
-            model=model,
-            gaussians=chosen["make_gaussians"],
-            frames=chosen["frame_count"] if chosen["make_frames"] else 0,
-            texture=texture,
-            allow_network=preferences.may_fetch(),
-            **{key: chosen[key] for key in chosen if key in Job.__dataclass_fields__},
-        )
-        _submit(self, _new_task(context, job, name, make_mesh=chosen["make_mesh"], texture=texture), copy)
+        with _output_folder(name) as output:
+            source = source or picture.from_image(image, output)
+            copy = None if isinstance(source, Path) else source
+            job = Job(
+                picture=str(source if copy is None else copy.path),
+                output=str(output),
+                id=handlers.jobs.new_id(),
+                model=model,
+                gaussians=chosen["make_gaussians"],
+                frames=chosen["frame_count"] if chosen["make_frames"] else 0,
+                texture=texture,
+                allow_network=preferences.may_fetch(),
+                **{key: chosen[key] for key in chosen if key in Job.__dataclass_fields__},
+            )
+            task = _submit(_new_task(context, job, name, make_mesh=chosen["make_mesh"], texture=texture), copy)
+        _see_to(self, task)
         if self.filepath and not bpy.app.background:
             settings.filepath = self.filepath
 
@@ -162,7 +189,7 @@ class _OnResult(_Operator, properties.JobSettings):
     @classmethod
     def poll(cls, context):
         obj = context.object
-        if obj is None or obj.type != "MESH" or scene.OUTPUT not in obj:
+        if obj is None or scene.OUTPUT not in obj or not scene.is_result_mesh(obj):
             cls.poll_message_set("Select a mesh that Generate from Image made.")
             return False
         if not stored.is_stored(obj.data, Path(obj[scene.OUTPUT])):
@@ -172,10 +199,9 @@ class _OnResult(_Operator, properties.JobSettings):
             return False
         return _can_start(context, cls)
 
-    def job(self, context, name: str, **settings) -> Job:
+    def job(self, context, output: Path, **settings) -> Job:
         """A job on the triplane of the active object."""
         obj = context.object
-        output = paths.new_output_folder(name, preferences.get().output)
         return Job(
             picture="",
             output=str(output),
@@ -200,14 +226,21 @@ class DIF3D_OT_remesh(_OnResult):
     bl_idname = "dif3d.remesh"
     bl_label = "Re-mesh"
 
+    @classmethod
+    def poll(cls, context):
+        return super().poll(context) and _can_edit(context, cls)
+
     def run(self, context):
         obj = context.object
         names = ("resolution", "threshold", "smoothing", "face_limit", "project")
         wanted = {name: self.value(context, name) for name in names}
         size = self.size if self.properties.is_property_set("size") else obj[scene.SIZE]
         texture = int(self.value(context, "texture_size")) if obj.data.uv_layers else 0
-        job = self.job(context, obj.name, frames=0, size=size, texture=texture, **wanted)
-        _submit(self, _new_task(context, job, obj.name, target=obj.name, texture=texture))
+        sources = {obj[scene.OUTPUT]}
+        with _output_folder(obj.name) as output:
+            job = self.job(context, output, frames=0, size=size, texture=texture, **wanted)
+            task = _submit(_new_task(context, job, obj.name, target=obj.name, sources=sources, texture=texture))
+        _see_to(self, task)
 
 
 class DIF3D_OT_frames(_OnResult):
@@ -220,8 +253,10 @@ class DIF3D_OT_frames(_OnResult):
         obj = context.object
         count, size = self.value(context, "frame_count"), self.value(context, "frame_size")
         project = self.value(context, "project")
-        job = self.job(context, f"{obj.name}-frames", frames=count, frame_size=size, project=project)
-        _submit(self, _new_task(context, job, f"{obj.name} frames", make_mesh=False))
+        with _output_folder(f"{obj.name}-frames") as output:
+            job = self.job(context, output, frames=count, frame_size=size, project=project)
+            task = _submit(_new_task(context, job, f"{obj.name} frames", make_mesh=False))
+        _see_to(self, task)
 
 
 class DIF3D_OT_bake(_Operator, properties.JobSettings):
@@ -240,7 +275,7 @@ class DIF3D_OT_bake(_Operator, properties.JobSettings):
         if obj.mode != "OBJECT" or obj.active_material is None:
             cls.poll_message_set("The object needs a material, and to be in Object Mode.")
             return False
-        return True
+        return _can_edit(context, cls)
 
     def run(self, context):
         chosen = self if self.properties.is_property_set("texture_size") else context.scene.dif3d

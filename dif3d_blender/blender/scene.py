@@ -96,7 +96,7 @@ def add_result(
         if "gaussians_position" in arrays:
             material = color_material(f"{name} Gaussians", radiant=True)
             objects.append(add_gaussians(f"{name} Gaussians", arrays, placement, collection, material))
-            _hide(objects[-1], mesh)
+            _hide(objects[-1], scene, mesh)
         place = _free_place(scene, arrays["vertices"], placement)
         for obj in objects:
             obj[OUTPUT], obj[MODEL], obj[SIZE] = result.output, result.report["model"], size
@@ -171,15 +171,25 @@ def new_mesh_object(
     return bpy.data.objects.new(name, mesh)
 
 
+def is_result_mesh(obj: bpy.types.Object) -> bool:
+    """Whether an object is a mesh that we made; a Gaussian cloud is none, even where Blender only has a mesh for it."""
+    return obj.type == "MESH" and SCALE in obj.data
+
+
 def placement_of(obj: bpy.types.Object) -> Placement:
     """From the field frame to the frame of an object that we made.
 
     Raises:
         DIF3DError: it is none.
     """
-    if obj.type != "MESH" or SCALE not in obj.data:
+    if not is_result_mesh(obj):
         raise DIF3DError(f"{obj.name} is no mesh that Generate from Image made.")
     return Placement(obj.data[SCALE], obj.data[LOWEST])
+
+
+def is_editable(obj: bpy.types.Object) -> bool:
+    """Whether an object's mesh can be changed; Blender crashes where `fill_mesh` gets a linked one, or an override."""
+    return obj.is_editable and obj.data.is_editable and obj.data.override_library is None
 
 
 def fill_mesh(mesh: bpy.types.Mesh, arrays: dict[str, np.ndarray], placement: Placement) -> None:
@@ -250,11 +260,11 @@ def bounds(objects: Sequence[bpy.types.Object]) -> tuple[Vector, Vector]:
     return Vector(map(min, zip(*corners, strict=True))), Vector(map(max, zip(*corners, strict=True)))
 
 
-def _hide(obj: bpy.types.Object, hidden: bool) -> None:
-    """Hide an object in the viewport, as its eye in the outliner does, and in renders."""
+def _hide(obj: bpy.types.Object, scene: bpy.types.Scene, hidden: bool) -> None:
+    """Hide an object in the viewports of its scene, as its eye in the outliner does, and in renders."""
     obj.hide_render = hidden
-    if bpy.context.scene in obj.users_scene:
-        obj.hide_set(hidden)
+    for layer in scene.view_layers:
+        obj.hide_set(hidden, view_layer=layer)
 
 
 def _free_place(scene: bpy.types.Scene, vertices: np.ndarray, placement: Placement) -> float:

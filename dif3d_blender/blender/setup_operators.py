@@ -76,7 +76,7 @@ class DIF3D_OT_remove_engine(_Operator):
         return context.window_manager.invoke_confirm(self, event)
 
     def run(self, context):
-        handlers.jobs.close()
+        handlers.jobs.release(wait=1.0)  # it runs from there
         folders = paths.environment_folder(), paths.downloads_folder()
         handlers.installation.start(lambda report, stopper: environment.remove_environment(*folders, report))
         handlers.wake()
@@ -128,7 +128,7 @@ class DIF3D_OT_remove_model(_Operator):
         return not handlers.jobs.busy
 
     def run(self, context):
-        handlers.jobs.close()  # it may hold the file open
+        handlers.jobs.release(wait=1.0)  # it may hold the file open
         models.remove(models.MODELS[self.model], paths.models_folder())
 
 

@@ -38,7 +38,7 @@ def jobs(monkeypatch):
 
 @pytest.fixture
 def submit(jobs, tmp_path):
-    def submit(behaviour="ok", name="thing", target="", image=None, **settings):
+    def submit(behaviour="ok", name="thing", target="", image=None, make_mesh=True, **settings):
         id = jobs.new_id()
         output = tmp_path / f"out{id}"
         output.mkdir()
@@ -46,6 +46,9 @@ def submit(jobs, tmp_path):
         copy = None if image is None else picture.from_image(image, output)
         job = Job(str(copy.path) if copy else "none.png", str(output), id=id, model=behaviour, **settings)
         task = Task(job, name, bpy.context.scene.name, bpy.data.filepath, jobs.session, target=target)
+        task.make_mesh = make_mesh
+        if target in bpy.data.objects:
+            task.sources = {bpy.data.objects[target][scene.OUTPUT]}
         jobs.submit(task, Path(sys.executable), tmp_path / "engine.log", {}, copy)
         return task
 
@@ -186,8 +189,10 @@ def test_a_result_of_a_closed_file_is_kept_on_disk_and_can_be_added_elsewhere(jo
     jobs.run_to_the_end()
     assert task.state == "kept" and not made_objects() and task.job.output in task.message
     assert (Path(task.job.output) / "report.json").exists()
+    bpy.context.window.scene = bpy.data.scenes.new("shown")
     jobs.import_kept(task)
     assert task.state == "done" and made_objects() == ["thing"]
+    assert [s.name for s in bpy.data.objects["thing"].users_scene] == ["shown"]
 
 
 def test_a_result_goes_into_its_file_when_that_is_opened_again(jobs, submit, tmp_path):
@@ -236,6 +241,32 @@ def test_the_result_goes_into_the_scene_that_asked(jobs, submit):
     assert [s.name for s in bpy.data.objects["thing"].users_scene] == ["other"]
 
 
+def test_a_result_of_a_scene_that_is_not_shown_is_whole(jobs, submit):
+    asked = bpy.context.scene
+    asked.view_layers.new("another")
+    task = submit(gaussians=True)
+    task.texture = 64
+    bpy.context.window.scene = bpy.data.scenes.new("shown")
+    jobs.run_to_the_end()
+    assert task.state == "done" and task.objects == ["thing", "thing Gaussians"]
+    assert any("must be visible in this scene" in warning for warning in task.result.report["warnings"])
+    mesh, cloud = (bpy.data.objects[name] for name in task.objects)
+    for layer in asked.view_layers:
+        assert cloud.hide_get(view_layer=layer) and not mesh.hide_get(view_layer=layer)
+
+
+def test_a_hidden_mesh_is_made_anew_without_the_texture_that_would_have_to_be_baked(jobs, submit):
+    submit()
+    jobs.run_to_the_end()
+    obj = bpy.data.objects["thing"]
+    obj.hide_set(True)
+    task = submit(target="thing", resolution=30)
+    task.texture = 64
+    jobs.run_to_the_end()
+    assert task.state == "done" and len(obj.data.vertices) == 900
+    assert any("must be visible" in warning for warning in task.result.report["warnings"])
+
+
 def test_a_mesh_is_made_anew_in_place(jobs, submit):
     submit()
     jobs.run_to_the_end()
@@ -248,10 +279,50 @@ def test_a_mesh_is_made_anew_in_place(jobs, submit):
     assert obj.dimensions.z == pytest.approx(2, abs=1e-4) and stored.TRIPLANE in obj.data
 
 
+def test_a_target_is_known_by_any_name(jobs, submit):
+    submit()
+    jobs.run_to_the_end()
+    obj = bpy.data.objects["thing"]
+    first, second = submit(target="thing", resolution=30), submit(target="thing", resolution=40)
+    obj.name = "renamed"
+    bpy.ops.mesh.primitive_cube_add()
+    bpy.context.object.name = "thing"
+    wait(jobs, first, "done")
+    assert len(obj.data.vertices) == 900 and len(bpy.data.objects["thing"].data.vertices) == 8
+    jobs.run_to_the_end()
+    assert second.state == "done" and second.objects == ["renamed"]
+    assert len(obj.data.vertices) == 1600 and len(bpy.data.objects["thing"].data.vertices) == 8
+
+
+def test_of_duplicates_the_one_that_was_asked_is_made_anew(jobs, submit):
+    submit()
+    jobs.run_to_the_end()
+    obj = bpy.data.objects["thing"]
+    copy = obj.copy()
+    copy.name, copy.data = "a copy", obj.data.copy()  # which comes first by name
+    bpy.context.collection.objects.link(copy)
+    task = submit(target="thing", resolution=30)
+    jobs.run_to_the_end()
+    assert task.state == "done" and len(obj.data.vertices) == 900 and len(copy.data.vertices) == 144
+
+
 def test_a_target_that_is_gone_keeps_the_result_on_disk(jobs, submit):
     task = submit(target="nobody")
     jobs.run_to_the_end()
     assert task.state == "failed" and "is gone" in task.message and (Path(task.job.output) / "report.json").exists()
+
+
+def test_a_target_that_is_linked_meanwhile_is_left_alone(jobs, submit, tmp_path, monkeypatch):
+    submit()
+    jobs.run_to_the_end()
+    task = submit(target="thing")
+    bpy.data.libraries.write(str(tmp_path / "library.blend"), {bpy.data.objects["thing"]})
+    bpy.data.objects.remove(bpy.data.objects["thing"])
+    with bpy.data.libraries.load(str(tmp_path / "library.blend"), link=True) as (_, wanted):
+        wanted.objects = ["thing"]
+    monkeypatch.setattr(scene, "renew", lambda *_: pytest.fail("Blender would crash"))
+    jobs.run_to_the_end()
+    assert task.state == "failed" and "is linked" in task.message and Path(task.job.output).exists()
 
 
 def test_a_damaged_result_is_told(jobs, submit, monkeypatch):
@@ -282,6 +353,19 @@ def test_the_import_waits_while_the_artist_is_in_a_mode(jobs, submit):
     bpy.ops.object.mode_set(mode="OBJECT")
     jobs.run_to_the_end()
     assert task.state == "done"
+
+
+def test_frames_are_done_in_any_mode_and_any_file(jobs, submit, monkeypatch):
+    monkeypatch.setattr(jobs_module, "_change", lambda *_: pytest.fail("no undo step, and no colours shown"))
+    bpy.ops.mesh.primitive_cube_add()
+    bpy.ops.object.mode_set(mode="EDIT")
+    task = submit(make_mesh=False, frames=2)
+    wait(jobs, task, "done")
+    bpy.ops.object.mode_set(mode="OBJECT")
+    task = submit(make_mesh=False, frames=2)
+    bpy.ops.wm.read_homefile(use_empty=True, use_factory_startup=True)
+    jobs.run_to_the_end()
+    assert task.state == "done" and not task.objects and not made_objects() and Path(task.job.output).exists()
 
 
 def test_an_idle_engine_ends_by_itself_and_starts_again(jobs, submit):

@@ -84,6 +84,12 @@ def test_the_artist_is_never_in_the_way(version, archive, settings, tmp_path):
     assert found["other file"]["state"] == "kept" and found["other file"]["folder"]
     assert not found["other file"]["objects"] and "kept in" in found["other file"]["message"]
     assert (found["edit mode"]["waited"], found["edit mode"]["state"]) == ("ready", "done")
+    moved = {"running": ["OBJECT_OT_duplicate_move"], "waited": "ready", "state": "done"}
+    assert found["duplicate"] == moved | {"what": "duplicate"}
+    for where in ("other window", "no window"):
+        assert found[where].items() >= {"state": "done", "hidden": True, "undone": True}.items(), found[where]
+        told = any("must be visible in this scene" in warning for warning in found[where]["warnings"])
+        assert found[where]["baked"] != told and told == (where == "no window"), found[where]
     cancel = found["cancel"]
     assert cancel["returned"] < 0.05 and cancel["seconds"] < 1.0, cancel
     assert cancel["state"] == "cancelled" and not cancel["left"]

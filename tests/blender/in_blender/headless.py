@@ -173,6 +173,59 @@ def check_remesh(obj):
     assert not last.job.project
     assert "Seeing the object" not in last.result.report["seconds"], "the network must not run again"
     assert abs(obj.dimensions.z - 2) < 1e-3
+    return obj
+
+
+def check_that_refused_jobs_leave_no_folder(obj):
+    handlers, results = module("handlers"), Path(bpy.utils.extension_path_user(NAME), "results")
+    before = set(results.iterdir())
+    former = preferences().model, preferences().model_folder
+    preferences().model, preferences().model_folder = "folder", "/nowhere/model"
+    obj["dif3d_model"] = "/on/another/machine/triposr"
+    fails("no model folder at /nowhere/model", bpy.ops.dif3d.remesh)
+    fails("no model folder at /nowhere/model", bpy.ops.dif3d.frames)
+    preferences().model, preferences().model_folder = former
+
+    def refuse(*_):
+        raise module("operators").DIF3DError("The engine's settings were changed.")
+
+    handlers.jobs.submit = refuse
+    fails("settings were changed", bpy.ops.dif3d.remesh)
+    fails("settings were changed", bpy.ops.dif3d.frames)
+    fails("settings were changed", bpy.ops.dif3d.generate, filepath=SETTINGS["picture"])
+    del handlers.jobs.submit
+    assert set(results.iterdir()) == before
+
+
+def check_a_mesh_of_gaussians(obj):
+    """Where Blender has no point clouds, the Gaussians of a result are a mesh, and come from the same folder."""
+    cloud = bpy.data.objects.new("Gaussians", bpy.data.meshes.new("Gaussians"))
+    cloud["dif3d_output"] = obj["dif3d_output"]
+    bpy.context.collection.objects.link(cloud)
+    bpy.context.view_layer.objects.active = cloud
+    fails("Select a mesh that Generate from Image made", bpy.ops.dif3d.remesh)
+    bpy.data.objects.remove(cloud)
+    bpy.context.view_layer.objects.active = obj
+
+
+def check_what_is_linked(obj):
+    """Neither a linked result, nor an override of one, nor an override with a mesh that is one, can be changed."""
+    library = str(Path(bpy.app.tempdir) / "library.blend")
+    bpy.data.libraries.write(library, {obj})
+    with bpy.data.libraries.load(library, link=True) as (_, wanted):
+        wanted.objects = [obj.name]
+    linked = wanted.objects[0]
+    override = linked.override_create()
+    both = linked.override_create()
+    both.data = linked.data.override_create()
+    assert bpy.ops.dif3d.remesh.poll() and bpy.ops.dif3d.bake.poll()
+    for foreign in (linked, override, both):
+        bpy.context.collection.objects.link(foreign)
+        bpy.context.view_layer.objects.active = foreign
+        fails("is linked from another file", bpy.ops.dif3d.remesh)
+        fails("is linked from another file", bpy.ops.dif3d.bake)
+        assert bpy.ops.dif3d.frames.poll()  # it changes nothing
+    bpy.data.batch_remove([linked, override, both])
 
 
 def check_image_of_the_file():
@@ -184,6 +237,20 @@ def check_image_of_the_file():
     assert image.is_dirty and bpy.ops.dif3d.generate(image=image.name, resolution=32) == {"FINISHED"}
     output = Path(module("handlers").jobs.last.job.output)
     assert (output / "picture.png").exists() and image.is_dirty
+
+
+def check_removing():
+    """Removing a model or the engine ends the idle engine, which may use them; results that wait go on waiting."""
+    handlers, folder = module("handlers"), module("paths").environment_folder()
+    task, process = handlers.jobs.last, handlers.jobs.engine._process
+    task.state = "kept"
+    bpy.ops.dif3d.remove_model(model="triposr")
+    assert process.poll() is not None
+    folder.mkdir()
+    bpy.ops.dif3d.remove_engine()
+    handlers.installation.join(30)
+    assert not folder.exists() and task in handlers.jobs.tasks
+    task.state = "done"
 
 
 def check_texture_and_turntable():
@@ -240,8 +307,12 @@ set_up()
 check_that_everything_explains_itself()
 check_menus()
 check_bad_input()
-check_remesh(check_generate())
+result = check_remesh(check_generate())
+check_that_refused_jobs_leave_no_folder(result)
+check_a_mesh_of_gaussians(result)
+check_what_is_linked(result)
 check_image_of_the_file()
+check_removing()
 check_texture_and_turntable()
 check_disable_enable_uninstall()
 print("ALL CHECKS PASSED")

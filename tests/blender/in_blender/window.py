@@ -62,10 +62,10 @@ def view():
     return {"window": window, "area": area, "region": next(r for r in area.regions if r.type == "WINDOW")}
 
 
-def generate(behaviour, resolution=30, image=""):
+def generate(behaviour, resolution=30, image="", **settings):
     module("preferences").model_name = lambda: behaviour
     with bpy.context.temp_override(**view()):
-        bpy.ops.dif3d.generate("INVOKE_DEFAULT", resolution=resolution, image=image)
+        bpy.ops.dif3d.generate("INVOKE_DEFAULT", resolution=resolution, image=image, **settings)
     return module("handlers").jobs.tasks[-1]
 
 
@@ -76,6 +76,50 @@ def results():
 def undo(operator):
     with bpy.context.temp_override(**view()):
         getattr(bpy.ops.ed, operator)()
+
+
+def duplicate_while(behaviour):
+    """Duplicate the active object and move it about until the result of a job waits; drop it then."""
+    active = bpy.context.view_layer.objects.active
+    with bpy.context.temp_override(**view()):
+        bpy.ops.object.select_all(action="DESELECT")
+    active.select_set(True)
+    simulate = view()["window"].event_simulate
+    simulate(type="MOUSEMOVE", value="NOTHING", x=450, y=300)
+    yield 0.2
+    for value in ("PRESS", "RELEASE"):
+        simulate(type="D", value=value, shift=True, x=450, y=300)
+    yield 0.3
+    running = [tool.bl_idname for tool in view()["window"].modal_operators]
+    task = generate(behaviour)
+    while task.state not in ("ready", "done"):
+        yield 0.05
+    yield 0.5
+    waited = task.state
+    for value in ("PRESS", "RELEASE"):
+        simulate(type="RET", value=value, x=450, y=300)
+    while module("handlers").jobs.busy:
+        yield 0.05
+    return {"running": running, "waited": waited, "state": task.state}
+
+
+def generate_while_away(windows):
+    """Generate all there is while these windows show another scene; undo it. What was found."""
+    asked = view()["window"].scene
+    task = generate("busy", make_gaussians=True, make_texture=True, texture_size="1024")
+    for window in windows:
+        window.scene = bpy.data.scenes["elsewhere"]
+    while module("handlers").jobs.busy:
+        yield 0.05
+    for window in windows:
+        window.scene = asked
+    mesh, cloud = (bpy.data.objects[name] for name in task.objects)
+    found = {"state": task.state, "hidden": cloud.hide_get(view_layer=asked.view_layers[0])}
+    found |= {"baked": bool(mesh.data.uv_layers), "warnings": task.result.report["warnings"]}
+    yield 0.5
+    undo("undo")
+    yield 0.3
+    return found | {"undone": not any(name in bpy.data.objects for name in task.objects)}
 
 
 def steps():
@@ -225,6 +269,22 @@ def steps():
     while jobs.busy:
         yield 0.05
     say("edit mode", waited=waited, state=task.state)
+
+    # and until what Shift+D duplicated is put down
+    say("duplicate", **(yield from duplicate_while("ok")))
+
+    # the scene that asked is shown in the other window only, then in none
+    with bpy.context.temp_override(**view()):
+        bpy.ops.wm.window_new_main()
+        bpy.data.scenes.new("elsewhere")
+        bpy.ops.ed.undo_push(message="Another scene")
+    windows = list(bpy.context.window_manager.windows)
+    yield 0.5
+    say("other window", **(yield from generate_while_away(windows[:1])))
+    say("no window", **(yield from generate_while_away(windows)))
+    with bpy.context.temp_override(window=bpy.context.window_manager.windows[-1]):
+        bpy.ops.wm.window_close()
+    yield 0.5
 
     # cancel
     task = generate("stubborn")
