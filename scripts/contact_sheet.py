@@ -32,9 +32,9 @@ from dif3d_blender.engine.pipeline import Pipeline
 from dif3d_blender.messages import Job
 
 SHEET_SEED = TABLE_SEED + 500_000
-TILE = 160  # pixels a side
-COLUMNS = 2  # pictures with their models side by side
-GAP = 12  # pixels between them
+MANY = 8  # pictures; more are shown smaller, two with their models side by side
+TILES = {1: 224, 2: 160}  # pixels a side, for one and for two columns
+GAP = 12  # pixels between the columns
 
 
 def held_out_pictures(folder: Path) -> list[Path]:
@@ -51,23 +51,23 @@ def held_out_pictures(folder: Path) -> list[Path]:
     return paths
 
 
-def row(pipeline: Pipeline, picture: Path, model: str, folder: Path) -> np.ndarray:
-    """A picture and the four frames of its model: [TILE, 5 · TILE, 3], uint8."""
+def row(pipeline: Pipeline, picture: Path, model: str, tile: int, folder: Path) -> np.ndarray:
+    """A picture and the four frames of its model: [tile, 5 · tile, 3], uint8."""
     job = Job(
         str(picture),
         str(folder / picture.stem),
         model=model,
         frames=4,
-        frame_size=TILE,
+        frame_size=tile,
         resolution=128,
         gaussians=False,
     )
     result = pipeline.run(job, lambda progress: None)
     framed, mask = frame_subject(cut_out(open_picture(picture)).image)
     seen = framed * mask[..., None] + 1 - mask[..., None]
-    tiles = [Image.fromarray((seen * 255).round().astype(np.uint8)).resize((TILE, TILE))]
+    tiles = [Image.fromarray((seen * 255).round().astype(np.uint8)).resize((tile, tile))]
     tiles += [Image.open(path) for path in sorted(Path(result.output, "renderfiles").glob("render_*.png"))]
-    return np.concatenate([np.asarray(tile.convert("RGB")) for tile in tiles], axis=1)
+    return np.concatenate([np.asarray(one.convert("RGB")) for one in tiles], axis=1)
 
 
 def main() -> None:
@@ -79,12 +79,14 @@ def main() -> None:
     pipeline = Pipeline()
     with tempfile.TemporaryDirectory() as folder:
         paths = options.pictures or held_out_pictures(Path(folder))
-        rows = [row(pipeline, path, options.model, Path(folder)) for path in paths]
-    rows += [np.full_like(rows[0], 255)] * (-len(rows) % COLUMNS)
-    gap = np.full((TILE, GAP, 3), 255, np.uint8)
+        columns = 2 if len(paths) > MANY else 1
+        tile = TILES[columns]
+        rows = [row(pipeline, path, options.model, tile, Path(folder)) for path in paths]
+    rows += [np.full_like(rows[0], 255)] * (-len(rows) % columns)
+    gap = np.full((tile, GAP, 3), 255, np.uint8)
     lines = [
-        np.concatenate([part for one in rows[i : i + COLUMNS] for part in (one, gap)][:-1], axis=1)
-        for i in range(0, len(rows), COLUMNS)
+        np.concatenate([part for one in rows[i : i + columns] for part in (one, gap)][:-1], axis=1)
+        for i in range(0, len(rows), columns)
     ]
     with atomic_path(options.file) as temporary:
         Image.fromarray(np.concatenate(lines)).save(temporary, quality=88)
