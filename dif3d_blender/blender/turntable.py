@@ -96,9 +96,9 @@ def remove_rig(obj: bpy.types.Object) -> None:
 
 
 class TurntableRender:
-    """Renders the frames of a rig, one at a time, and leaves the scene as it was.
+    """Renders the frames of a rig, one at a time. Between two the scene is the artist's own: it may be saved then.
 
-    Use it as a context. `notes` tells what was not done as asked.
+    `notes` tells what was not done as asked.
     """
 
     def __init__(self, scene: bpy.types.Scene, obj: bpy.types.Object, folder: Path, look: Look) -> None:
@@ -111,24 +111,14 @@ class TurntableRender:
         self.notes: list[str] = []
         self._scene, self._obj, self._folder, self._look = scene, obj, folder, look
         self._camera = next(child for child in pivot.children if child.type == "CAMERA")
-        self._stack = contextlib.ExitStack()
-
-    def __enter__(self) -> TurntableRender:
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(_kept(self._scene))
-            stack.enter_context(self._alone())
-            self._set_up()
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *error) -> None:
-        self._stack.close()
+        self._engine, self._denoise = self._choose_engine(), True
 
     def render(self, number: int) -> Path:
-        """Render frame `number`, from 0, as FOLDER/render_000.png …; return its path."""
+        """Render frame `number`, from 0, as FOLDER/render_000.png …; return its path. The scene is as before then."""
         path = self._folder / f"render_{number:03d}.png"
-        self._scene.frame_set(number + 1)
-        with atomic_path(path) as temporary:
+        with _kept(self._scene), self._alone(), atomic_path(path) as temporary:
+            self._set_up()
+            self._scene.frame_set(number + 1)
             self._scene.render.filepath = str(temporary)
             try:
                 self._render_still()
@@ -146,7 +136,7 @@ class TurntableRender:
         except RuntimeError as error:
             if "denoise" not in str(error) or not self._scene.cycles.use_denoising:
                 raise
-            self._scene.cycles.use_denoising = False
+            self._scene.cycles.use_denoising = self._denoise = False
             self.notes.append("This Blender was built without OpenImageDenoise: the frames are not denoised.")
             bpy.ops.render.render(write_still=True, scene=self._scene.name)
 
@@ -166,18 +156,22 @@ class TurntableRender:
             return None
         return path
 
+    def _choose_engine(self) -> str:
+        engine = self._look.engine
+        if engine == "CYCLES" or _has_gpu():
+            return _engine_name(engine)
+        label = {"WORKBENCH": "Workbench"}.get(engine, engine)
+        self.notes.append(f"{label} needs a graphics card, which is not here: Cycles on the CPU was used.")
+        return "CYCLES"
+
     def _set_up(self) -> None:
         scene, look = self._scene, self._look
         render, image = scene.render, scene.render.image_settings
-        engine = _engine_name(look.engine)
-        if look.engine != "CYCLES" and not _has_gpu():
-            engine = "CYCLES"
-            label = {"WORKBENCH": "Workbench"}.get(look.engine, look.engine)
-            self.notes.append(f"{label} needs a graphics card, which is not here: Cycles on the CPU was used.")
-        render.engine = engine
-        if engine == "CYCLES":
+        render.engine = self._engine
+        if self._engine == "CYCLES":
             scene.cycles.device, scene.cycles.samples = "CPU", look.samples
-        if engine == "BLENDER_WORKBENCH":  # it looks at no material's nodes
+            scene.cycles.use_denoising = scene.cycles.use_denoising and self._denoise
+        if self._engine == "BLENDER_WORKBENCH":  # it looks at no material's nodes
             scene.display.shading.color_type = "TEXTURE" if self._obj.data.uv_layers else "VERTEX"
         scene.camera = self._camera
         render.resolution_x = render.resolution_y = look.size

@@ -90,13 +90,16 @@ def test_frames_and_video_are_written_and_the_scene_is_as_it_was(lopsided, tmp_p
     before = settings_of(shown)
     scenes = len(bpy.data.scenes)
     look = turntable.Look("EEVEE", 48, None, samples=1)
-    with turntable.TurntableRender(shown, obj, tmp_path, look) as render:
-        paths = [render.render(number) for number in range(3)]
-        video = render.write_video()
+    render, paths = turntable.TurntableRender(shown, obj, tmp_path, look), []
+    for number in range(3):
+        paths.append(render.render(number))
+        assert settings_of(shown) == before, "the artist may save the file between two frames"
+        assert not bpy.data.objects["Cube"].hide_render
+    video = render.write_video()
     assert settings_of(shown) == before and len(bpy.data.scenes) == scenes
-    assert not bpy.data.objects["Cube"].hide_render
     assert [path.name for path in paths] == ["render_000.png", "render_001.png", "render_002.png"]
-    assert any("Cycles on the CPU" in note for note in render.notes)  # no graphics card in this Python
+    (note,) = render.notes
+    assert "Cycles on the CPU" in note  # no graphics card in this Python
     assert video is not None and video.stat().st_size > 500, render.notes
     import imageio_ffmpeg
 
@@ -139,10 +142,9 @@ def test_frames_show_what_those_of_the_nerf_renderer_show(view, make_result, tmp
     size, count = 96, 5
     turntable.add_rig(obj, count, view)
     nerf = render_views(field, count, view.elevation_deg, view.distance, view.fovy_deg, size, size).numpy() < 0.5
-    with turntable.TurntableRender(
-        bpy.context.scene, obj, tmp_path, turntable.Look("CYCLES", size, None, samples=16)
-    ) as render:
-        paths = [render.render(number) for number in range(count)]
+    look = turntable.Look("CYCLES", size, None, samples=16)
+    render = turntable.TurntableRender(bpy.context.scene, obj, tmp_path, look)
+    paths = [render.render(number) for number in range(count)]
     blender = np.stack([np.asarray(Image.open(path))[..., 3] > 127 for path in paths])
     overlaps = np.array([[(a & b).sum() / (a | b).sum() for b in nerf[..., 0]] for a in blender])
     assert np.diag(overlaps).min() >= 0.95, overlaps
@@ -153,8 +155,8 @@ def test_a_coloured_background_is_filled(lopsided, tmp_path):
     obj, _ = lopsided
     turntable.add_rig(obj, 1)
     look = turntable.Look("CYCLES", 24, (0.2, 0.4, 0.6), samples=1)
-    with turntable.TurntableRender(bpy.context.scene, obj, tmp_path, look) as render:
-        picture = np.asarray(Image.open(render.render(0)).convert("RGBA"))
+    render = turntable.TurntableRender(bpy.context.scene, obj, tmp_path, look)
+    picture = np.asarray(Image.open(render.render(0)).convert("RGBA"))
     np.testing.assert_allclose(picture[0, 0], [51, 102, 153, 255], atol=1)
     assert not render.notes
 
