@@ -8,7 +8,7 @@ import bpy
 from bpy.props import BoolProperty, EnumProperty, StringProperty
 
 from ..engine.errors import DIF3DError
-from ..engine.files import PICTURE_SUFFIXES
+from ..engine.files import PICTURE_SUFFIXES, is_folder
 from ..messages import Job
 from . import clipboard, environment, handlers, paths, picture, preferences, properties, scene, stored
 from .baking import bake_texture
@@ -69,7 +69,7 @@ def _model_of(obj: bpy.types.Object) -> str:
     """
     made_by = obj.get(scene.MODEL, "")
     named = re.fullmatch(r"[\w.-]+(/[\w.-]+)?", made_by)  # "embedded" or a repository, not a folder
-    return made_by if named or (made_by and Path(made_by).is_dir()) else preferences.model_name()
+    return made_by if named or (made_by and is_folder(made_by)) else preferences.model_name()
 
 
 def _new_task(context, job: Job, name: str, **more) -> Task:
@@ -344,8 +344,8 @@ class DIF3D_OT_open_folder(_Operator):
     folder: StringProperty(description="The folder", subtype="DIR_PATH", options={"SKIP_SAVE"})
 
     def run(self, context):
-        if not Path(self.folder).is_dir():
-            raise DIF3DError(f"{self.folder} is gone.")
+        if not is_folder(self.folder):
+            raise DIF3DError(f"{self.folder} is gone, or closed to you.")
         bpy.ops.wm.path_open(filepath=self.folder)
 
 

@@ -3,6 +3,7 @@
 import io
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from PIL import Image
 
 bpy = pytest.importorskip("bpy")
 
-from dif3d_blender.blender import picture  # noqa: E402
+from dif3d_blender.blender import clipboard, picture, stored  # noqa: E402
 from dif3d_blender.engine.errors import DIF3DError  # noqa: E402
 
 
@@ -54,6 +55,24 @@ def test_a_missing_file_is_named(tmp_path):
         picture.from_file(str(tmp_path / "gone.png"))
     with pytest.raises(DIF3DError, match="Choose a picture"):
         picture.from_file("")
+
+
+def test_a_path_that_no_disk_takes_is_a_missing_file(tmp_path):
+    """As one in a folder that is closed to us: pathlib raises there, and would take the panel with it."""
+    path = tmp_path / ("a whole paragraph of a web page" * 20)
+    with pytest.raises(DIF3DError, match="no picture at"):
+        picture.from_file(str(path))
+    image = bpy.data.images.new("far away", 4, 4)
+    image.source, image.filepath = "FILE", str(path)
+    with pytest.raises(DIF3DError, match="cannot be read"):
+        picture.from_image(image, tmp_path)
+    picture.register()
+    try:
+        assert not picture.preview_icon(SimpleNamespace(source="file", filepath=str(path)))
+    finally:
+        picture.unregister()
+    assert clipboard._path(str(path)) is None
+    assert not stored.is_stored(bpy.data.meshes.new("mesh"), path)
 
 
 def test_an_image_of_a_file_is_that_file(on_disk, tmp_path):
