@@ -20,6 +20,7 @@ from .restoring import kept
 from .scene import placement_of
 
 RIG = "dif3d_turntable"  # custom property of the rig's pivot: how many frames one turn has
+CAMERA = "dif3d_turntable_camera"  # marks the rig's camera: the artist may parent others to the pivot
 FPS = 30
 _SHOWN = ("MESH", "CURVE", "SURFACE", "META", "FONT", "POINTCLOUD", "VOLUME", "CURVES", "GREASEPENCIL")
 
@@ -69,6 +70,7 @@ def add_rig(obj: bpy.types.Object, frames: int, view: View = View()) -> bpy.type
     camera.clip_start, camera.clip_end = distance / 1000, distance * 100
     pivot = bpy.data.objects.new(f"{obj.name} Turntable", None)
     stand = bpy.data.objects.new(f"{obj.name} Turntable Camera", camera)
+    stand[CAMERA] = True
     pivot.empty_display_size = 0.1 * placement.scale
     pivot.parent, pivot.location = obj, (0, 0, -placement.lowest * placement.scale)
     stand.parent = pivot
@@ -85,14 +87,24 @@ def add_rig(obj: bpy.types.Object, frames: int, view: View = View()) -> bpy.type
 
 
 def remove_rig(obj: bpy.types.Object) -> None:
-    """Take the rig of an object out of the file, with its camera and keys."""
+    """Take the rig of an object out of the file, with its camera and keys. What the artist parented to it stays."""
     pivot = find_rig(obj)
     if pivot is None:
         return
-    action = pivot.animation_data.action if pivot.animation_data else None
-    cameras = [child.data for child in pivot.children if child.type == "CAMERA"]
-    bpy.data.batch_remove([pivot, *pivot.children])
-    bpy.data.batch_remove([block for block in (*cameras, action) if block is not None and not block.users])
+    camera = _camera_of(pivot)
+    ours = [pivot] if camera is None else [pivot, camera]
+    for child in [child for one in ours for child in one.children if child not in ours]:
+        place = child.matrix_world.copy()
+        child.parent = None
+        child.matrix_world = place
+    parts = [pivot.animation_data and pivot.animation_data.action, camera and camera.data]
+    bpy.data.batch_remove(ours)
+    bpy.data.batch_remove([block for block in parts if block is not None and not block.users])
+
+
+def _camera_of(pivot: bpy.types.Object) -> bpy.types.Object | None:
+    """The camera of a rig; None where the artist deleted it."""
+    return next((child for child in pivot.children if CAMERA in child), None)
 
 
 class TurntableRender:
@@ -110,7 +122,9 @@ class TurntableRender:
         self.frames: int = pivot[RIG]
         self.notes: list[str] = []
         self._scene, self._obj, self._folder, self._look = scene, obj, folder, look
-        self._camera = next(child for child in pivot.children if child.type == "CAMERA")
+        self._camera = _camera_of(pivot)
+        if self._camera is None:
+            raise DIF3DError(f"The turntable of {obj.name} has lost its camera. Add it again.")
         self._engine, self._denoise = self._choose_engine(), True
 
     def render(self, number: int) -> Path:

@@ -71,6 +71,26 @@ def test_a_rig_is_replaced_and_removed_whole(lopsided):
     assert (len(bpy.data.objects), len(bpy.data.cameras), len(bpy.data.actions)) == before
 
 
+def test_what_the_artist_parented_to_a_rig_stays_where_it_is(lopsided):
+    obj, _ = lopsided
+    turntable.add_rig(obj, 5)
+    bpy.context.scene.frame_set(3)
+    own = [bpy.data.objects.new(name, data) for name, data in (("lamp", None), ("A camera", bpy.data.cameras.new("A")))]
+    for one in own:
+        bpy.context.collection.objects.link(one)
+    for change in (lambda: turntable.add_rig(obj, 4), lambda: turntable.remove_rig(obj)):
+        pivot = turntable.find_rig(obj)
+        for one, parent in zip(own, (pivot, pivot.children[0]), strict=True):
+            one.parent, one.location = parent, (1, 2, 3)
+        bpy.context.view_layer.update()
+        places = [one.matrix_world.copy() for one in own]
+        change()
+        bpy.context.view_layer.update()
+        for one, place in zip(own, places, strict=True):
+            np.testing.assert_allclose(one.matrix_world, place, atol=1e-5)
+    assert own[1].data.name == "A" and not any("Turntable" in other.name for other in bpy.data.objects)
+
+
 def settings_of(scene):
     owners = (scene.render, scene.render.image_settings, scene.cycles)
     return [
@@ -164,6 +184,12 @@ def test_a_coloured_background_is_filled(lopsided, tmp_path):
 def test_what_cannot_be_rendered_says_why(lopsided, tmp_path):
     obj, _ = lopsided
     with pytest.raises(DIF3DError, match="no turntable"):
+        turntable.TurntableRender(bpy.context.scene, obj, tmp_path, turntable.Look())
+    pivot = turntable.add_rig(obj, 2)
+    bpy.data.objects.remove(pivot.children[0])
+    own = bpy.data.objects.new("the artist's own", bpy.data.cameras.new("own"))
+    own.parent = pivot
+    with pytest.raises(DIF3DError, match="lost its camera"):
         turntable.TurntableRender(bpy.context.scene, obj, tmp_path, turntable.Look())
     turntable.add_rig(obj, 2)
     obj.hide_render = True
