@@ -22,7 +22,7 @@ from .scene import placement_of
 RIG = "dif3d_turntable"  # custom property of the rig's pivot: how many frames one turn has
 CAMERA = "dif3d_turntable_camera"  # marks the rig's camera: the artist may parent others to the pivot
 FPS = 30
-_SHOWN = ("MESH", "CURVE", "SURFACE", "META", "FONT", "POINTCLOUD", "VOLUME", "CURVES", "GREASEPENCIL")
+_SHOWN = ("MESH", "CURVE", "SURFACE", "META", "FONT", "POINTCLOUD", "VOLUME", "CURVES", "GREASEPENCIL", "GPENCIL")
 
 
 @dataclass(frozen=True)
@@ -117,8 +117,10 @@ class TurntableRender:
         pivot = find_rig(obj)
         if pivot is None:
             raise DIF3DError(f"{obj.name} has no turntable. Add one first.")
-        if scene not in obj.users_scene or obj.hide_render:
-            raise DIF3DError(f"{obj.name} is hidden in renders, or not in this scene.")
+        if obj.hide_render or not any(_is_rendered(obj, layer.layer_collection) for layer in scene.view_layers):
+            raise DIF3DError(
+                f"{obj.name} or its collection is hidden in renders, or not in this scene. Show it in renders first."
+            )
         self.frames: int = pivot[RIG]
         self.notes: list[str] = []
         self._scene, self._obj, self._folder, self._look = scene, obj, folder, look
@@ -172,8 +174,14 @@ class TurntableRender:
 
     def _choose_engine(self) -> str:
         engine = self._look.engine
-        if engine == "CYCLES" or _has_gpu():
+        if engine != "CYCLES" and _has_gpu():
             return _engine_name(engine)
+        if not hasattr(self._scene, "cycles"):
+            raise DIF3DError(
+                "Rendering this needs Cycles. Enable the add-on Cycles Render Engine in Blender's preferences."
+            )
+        if engine == "CYCLES":
+            return engine
         label = {"WORKBENCH": "Workbench"}.get(engine, engine)
         self.notes.append(f"{label} needs a graphics card, which is not here: Cycles on the CPU was used.")
         return "CYCLES"
@@ -190,7 +198,7 @@ class TurntableRender:
         scene.camera = self._camera
         render.resolution_x = render.resolution_y = look.size
         render.resolution_percentage, render.pixel_aspect_x, render.pixel_aspect_y = 100, 1.0, 1.0
-        render.use_border = render.use_compositing = render.use_sequencer = False
+        render.use_border = render.use_compositing = render.use_sequencer = render.use_multiview = False
         render.film_transparent = True
         render.use_file_extension = False
         if hasattr(image, "media_type"):
@@ -202,7 +210,8 @@ class TurntableRender:
         others = [
             other
             for other in self._scene.objects
-            if self._look.alone and other != self._obj and other.type in _SHOWN and not other.hide_render
+            if self._look.alone and other != self._obj and not other.hide_render
+            if other.type in _SHOWN or other.is_instancer  # an empty that shows a collection
         ]
         for other in others:
             other.hide_render = True
@@ -211,6 +220,14 @@ class TurntableRender:
         finally:
             for other in others:
                 other.hide_render = False
+
+
+def _is_rendered(obj: bpy.types.Object, layer: bpy.types.LayerCollection) -> bool:
+    """Whether a collection of a view layer, or one below it, lets renders show an object."""
+    if layer.collection.hide_render:
+        return False  # nor do those below
+    here = not layer.exclude and obj in layer.collection.objects.values()
+    return here or any(_is_rendered(obj, child) for child in layer.children)
 
 
 def _engine_name(engine: str) -> str:
@@ -238,6 +255,7 @@ _RENDER = [
     "use_border",
     "use_compositing",
     "use_sequencer",
+    "use_multiview",
     "film_transparent",
     "use_file_extension",
     "filepath",

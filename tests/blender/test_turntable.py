@@ -104,8 +104,14 @@ def settings_of(scene):
 def test_frames_and_video_are_written_and_the_scene_is_as_it_was(lopsided, tmp_path):
     obj, vertices = lopsided
     bpy.ops.mesh.primitive_cube_add(location=obj.location)  # must not be in the picture
+    instance = bpy.data.objects.new("instance", None)  # nor this
+    instance.instance_type, instance.instance_collection = "COLLECTION", bpy.data.collections.new("far away")
+    instance.instance_collection.objects.link(bpy.data.objects.new("elsewhere", bpy.data.objects["Cube"].data))
+    instance.location = obj.location
+    bpy.context.collection.objects.link(instance)
     shown = bpy.context.scene
     shown.render.resolution_x, shown.render.engine, shown.frame_current = 321, "BLENDER_WORKBENCH", 7
+    shown.render.use_multiview = True  # would write two pictures of other names
     turntable.add_rig(obj, 3, turntable.View())
     before = settings_of(shown)
     scenes = len(bpy.data.scenes)
@@ -192,7 +198,10 @@ def test_what_cannot_be_rendered_says_why(lopsided, tmp_path):
     with pytest.raises(DIF3DError, match="lost its camera"):
         turntable.TurntableRender(bpy.context.scene, obj, tmp_path, turntable.Look())
     turntable.add_rig(obj, 2)
-    obj.hide_render = True
+    obj.users_collection[0].hide_render = True
+    with pytest.raises(DIF3DError, match="hidden in renders"):
+        turntable.TurntableRender(bpy.context.scene, obj, tmp_path, turntable.Look())
+    obj.users_collection[0].hide_render, obj.hide_render = False, True
     with pytest.raises(DIF3DError, match="hidden in renders"):
         turntable.TurntableRender(bpy.context.scene, obj, tmp_path, turntable.Look())
     bpy.ops.mesh.primitive_cube_add()

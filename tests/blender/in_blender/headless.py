@@ -203,6 +203,11 @@ def check_texture_and_turntable():
     written = {path.name for path in results.glob("*-turntable-*/renderfiles/*")}
     assert written == {"render_000.png", "render_001.png", "render.mp4"}, written
     assert before == (scene.render.engine, scene.render.filepath, scene.camera)
+    scene.dif3d_turntable.engine, folders = "CYCLES", sorted(results.iterdir())
+    bpy.ops.preferences.addon_disable(module="cycles")
+    fails("Rendering this needs Cycles", bpy.ops.dif3d.render_turntable)
+    bpy.ops.preferences.addon_enable(module="cycles")
+    assert sorted(results.iterdir()) == folders, "what cannot be rendered must leave no folder"
     bpy.ops.dif3d.remove_turntable()
     bpy.ops.dif3d.retopologize(method="VOXEL", faces=200)
     lean = bpy.context.object
