@@ -303,6 +303,7 @@ class DIF3D_OT_set_picture(_Operator):
 
     bl_idname = "dif3d.set_picture"
     bl_label = "Generate 3D Model from Picture"
+    bl_options = {"UNDO"}  # noqa: RUF012
 
     filepath: StringProperty(
         name="Picture", description="The picture to take", subtype="FILE_PATH", options={"SKIP_SAVE"}
@@ -326,6 +327,7 @@ class DIF3D_OT_paste_picture(_Operator):
 
     bl_idname = "dif3d.paste_picture"
     bl_label = "Paste Picture"
+    bl_options = {"UNDO"}  # noqa: RUF012
 
     def run(self, context):
         pasted = clipboard.picture()

@@ -66,6 +66,7 @@ def run(version, packed, told, folder):
 def test_the_artist_is_never_in_the_way(version, archive, settings, tmp_path):
     found, seconds_to_quit = run(version, archive, settings, tmp_path)
     assert found["dropped"] == {"what": "dropped", "filepath": settings["picture"], "tab": "DIF3D"}
+    assert found["dropped and undone"]["filepath"] == settings["picture"]
     pasted = {"name": "Pasted.png", "size": [128, 128], "packed": True, "source": "image", "unchanged": True}
     assert found["pasted"].items() >= (pasted | {"filepath": settings["picture"]}).items()
     assert "no picture on the clipboard" in found["pasted"]["empty"]

@@ -50,6 +50,13 @@ def module(name):
     return sys.modules[f"{NAME}.blender.{name}"]
 
 
+def undo_a_cube():
+    """What an artist does next, and takes back."""
+    with bpy.context.temp_override(**view()):
+        bpy.ops.mesh.primitive_cube_add("INVOKE_DEFAULT", True)
+    undo("undo")
+
+
 def say(what, **values):
     with Path(SETTINGS["log"]).open("a") as log:
         log.write(json.dumps({"what": what, **values}) + "\n")
@@ -92,10 +99,19 @@ def steps():
     yield 1.5
     sidebar = next(region for region in view()["area"].regions if region.type == "UI")
     say("dropped", filepath=settings.filepath, tab=sidebar.active_panel_category)
+    undo_a_cube()
+    yield 0.3
+    settings = bpy.context.scene.dif3d
+    say("dropped and undone", filepath=settings.filepath)
     settings.filepath = ""
     bpy.context.window_manager.clipboard = file.as_uri()
     with bpy.context.temp_override(**view()):
-        bpy.ops.dif3d.paste_picture()
+        bpy.ops.ed.undo_push(message="Without a picture")
+        bpy.ops.dif3d.paste_picture("INVOKE_DEFAULT", True)  # with its undo step, as a click
+    undo_a_cube()
+    yield 0.3
+    settings = bpy.context.scene.dif3d
+    with bpy.context.temp_override(**view()):
         bpy.context.window_manager.clipboard = ""
         kinds = [area.ui_type for area in view()["window"].screen.areas]
         empty = ""
