@@ -105,6 +105,8 @@ class DIF3D_OT_generate(_Operator, properties.JobSettings):
         chosen = settings.image if settings.source == "image" else settings.filepath
         if self.filepath or self.image or chosen:
             return self.execute(context)
+        for name, value in self.chosen(settings).items():  # the file browser shows them
+            setattr(self, name, value)
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
 

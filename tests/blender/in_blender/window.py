@@ -143,6 +143,22 @@ def steps():
     while module("handlers").inspection.running:
         yield 0.1
     say("inspection", error=module("handlers").inspection.error)
+
+    # without a picture it is asked for, beside the settings that the job will have
+    settings.filepath, settings.quality, settings.resolution, settings.face_limit = "", "draft", 77, 500
+    with bpy.context.temp_override(**view()):
+        bpy.ops.dif3d.generate("INVOKE_DEFAULT", smoothing=3)
+    yield 1
+    browser = bpy.context.window_manager.windows[-1]
+    area = next(area for area in browser.screen.areas if area.type == "FILE_BROWSER")
+    asked = area.spaces.active.active_operator
+    values = {name: getattr(asked, name) for name in ("quality", "resolution", "face_limit", "smoothing")}
+    say("asked", values=values)
+    with bpy.context.temp_override(window=browser, area=area):
+        bpy.ops.file.cancel()
+    for name in ("quality", "resolution", "face_limit"):
+        settings.property_unset(name)
+    settings.filepath = str(file)
     yield 2
 
     # what drawing the panel costs on this machine, without a job
