@@ -39,8 +39,10 @@ def from_image(image: bpy.types.Image, folder: Path) -> "Path | PackedCopy | Pix
     """The file that has what `image` shows; where there is none, the copy that makes one in `folder`.
 
     Raises:
-        DIF3DError: the image has no pixels, or is a movie or a set of tiles.
+        DIF3DError: the image has no pixels, or is a movie, a set of tiles, or the Render Result.
     """
+    if image.type == "RENDER_RESULT":  # Blender gives its pixels to no script
+        raise DIF3DError(f"{image.name} cannot be taken as it is. Save it with Image ▸ Save As, and choose the file.")
     if image.source in ("MOVIE", "TILED"):
         raise DIF3DError(f"{image.name} is a movie or a set of tiles. Choose a single image.")
     if not image.is_dirty and image.packed_file is not None:
@@ -49,7 +51,7 @@ def from_image(image: bpy.types.Image, folder: Path) -> "Path | PackedCopy | Pix
     if not image.is_dirty and image.source == "FILE" and path is not None and is_file(path):
         return path
     if not (all(image.size) and image.has_data):
-        where = f"its file {path} cannot be read" if path else "render or paint it, or save it to a file"
+        where = f"its file {path} cannot be read" if path else "paint it, or choose another one"
         raise DIF3DError(f"The image {image.name} has no pixels: {where}.")
     return PixelCopy(image, folder)
 
@@ -75,7 +77,7 @@ class PackedCopy:
 
 
 class PixelCopy:
-    """A file with the pixels of an image, as they are in memory: painted, rendered, generated.
+    """A file with the pixels of an image, as they are in memory: painted, baked, generated.
 
     The artist waits only while `take` copies the pixels, the one part that needs Blender's data. That is several times
     slower into memory that was never used, so a thread touches it first; and another may `write` the file.

@@ -194,7 +194,7 @@ class DIF3D_PG_settings(bpy.types.PropertyGroup, JobSettings):
         description="Where the picture comes from",
         items=(
             ("file", "File", "A picture on disk"),
-            ("image", "Image", "An image in this .blend: painted, rendered, pasted or packed"),
+            ("image", "Image", "An image in this .blend: painted, pasted or packed"),
         ),
         default="file",
     )

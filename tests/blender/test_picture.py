@@ -139,11 +139,24 @@ def test_an_image_that_goes_before_it_is_copied_is_named(on_disk, tmp_path):
             take(copy)
 
 
+def rendered():
+    """The image of a render, which has no size for scripts."""
+    shown = bpy.context.scene
+    shown.camera = bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))
+    shown.collection.objects.link(shown.camera)
+    shown.render.engine, shown.cycles.samples, shown.cycles.use_denoising = "CYCLES", 1, False
+    shown.render.resolution_x = shown.render.resolution_y = 8
+    bpy.ops.render.render()
+    return bpy.data.images["Render Result"]
+
+
 def test_an_image_without_pixels_says_so(tmp_path, on_disk):
     image = bpy.data.images.load(str(on_disk))
     on_disk.unlink()
     with pytest.raises(DIF3DError, match=r"on disk\.png cannot be read"):
         picture.from_image(image, tmp_path)
+    with pytest.raises(DIF3DError, match="Save As"):
+        picture.from_image(rendered(), tmp_path)
     image = bpy.data.images.new("tiles", 4, 4, tiled=True)
     with pytest.raises(DIF3DError, match="tiles"):
         picture.from_image(image, tmp_path)
