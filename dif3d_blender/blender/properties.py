@@ -16,6 +16,14 @@ from bpy.props import (
 from ..messages import Job
 from . import picture
 
+# Newer Blenders let the artist keep a path relative to the .blend only where a property says that it takes such paths;
+# older ones always do, and refuse the word for it.
+_RELATIVE = (
+    {"PATH_SUPPORTS_BLEND_RELATIVE"}
+    if "is_path_supports_blend_relative" in bpy.types.Property.bl_rna.properties
+    else set()
+)
+
 PRESETS = {  # resolution, precision
     "draft": (128, "auto"),
     "standard": (Job.resolution, Job.precision),
@@ -202,6 +210,7 @@ class DIF3D_PG_settings(bpy.types.PropertyGroup, JobSettings):
         name="Picture",
         description="The picture to make a model from",
         subtype="FILE_PATH",
+        options={"ANIMATABLE", *_RELATIVE},
         update=picture.forget_preview,
     )
     image: PointerProperty(

@@ -76,6 +76,11 @@ def check_that_disabled_buttons_say_why():
     return said
 
 
+def check_that_a_picture_may_lie_beside_the_file():
+    filepath = bpy.types.Scene.bl_rna.properties["dif3d"].fixed_type.properties["filepath"]
+    assert getattr(filepath, "is_path_supports_blend_relative", True)  # older Blenders do not ask
+
+
 def check_menus():
     for menu in (bpy.types.VIEW3D_MT_add, bpy.types.VIEW3D_MT_object):  # where Blender's search finds operators
         assert any(draw.__module__ == f"{NAME}.blender.menus" for draw in menu._dyn_ui_initialize()), menu
@@ -243,6 +248,7 @@ def check_disable_enable_uninstall():
 
 set_up()
 check_that_everything_explains_itself()
+check_that_a_picture_may_lie_beside_the_file()
 check_menus()
 check_bad_input()
 check_remesh(check_generate())
