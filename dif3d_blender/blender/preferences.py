@@ -70,7 +70,7 @@ def _inspect(preferences, _context) -> None:
     """Look at once at the interpreter that was chosen, beside the main thread."""
     python, requirements = bpy.path.abspath(preferences.python), paths.requirements_path()
     if python:
-        handlers.inspection.start(lambda report, stopper: environment.check_interpreter(python, requirements))
+        handlers.inspection.restart(lambda report, stopper: environment.check_interpreter(python, requirements))
         handlers.wake()
 
 

@@ -101,13 +101,30 @@ def check_a_folder_that_cannot_be_written():
     assert all("/read-only" in said[name] for name in ("generate", "remove_engine")), said
 
 
+def check_that_what_is_installed_is_used():
+    """An installation that ends at once, while another interpreter is chosen."""
+    environment, online = module("environment"), bpy.context.preferences.system.use_online_access
+    create = environment.create_environment
+    preferences().python_source, environment.create_environment = "existing", lambda *_, **__: None
+    bpy.context.preferences.system.use_online_access = True
+    try:
+        assert bpy.ops.dif3d.install_engine() == {"FINISHED"}
+        module("handlers").installation.join(30)
+    finally:
+        environment.create_environment = create
+        bpy.context.preferences.system.use_online_access = online
+    assert preferences().python_source == "installed"
+
+
 def check_bad_input():
     check_a_folder_that_cannot_be_written()
     said = check_that_disabled_buttons_say_why()
     assert said.keys() >= {"generate", "remesh", "frames", "bake", "cancel", "free_memory", "remove_engine"}, said
     fails("engine is not installed", bpy.ops.dif3d.generate, filepath=SETTINGS["picture"])
+    check_that_what_is_installed_is_used()
     preferences().python_source = "existing"
     fails("Choose the Python", bpy.ops.dif3d.generate, filepath=SETTINGS["picture"])
+    preferences().python = SETTINGS["python"]  # which is still being looked at when the next one is chosen
     preferences().python = "/nowhere/python"
     fails("no Python interpreter at /nowhere/python", bpy.ops.dif3d.generate, filepath=SETTINGS["picture"])
     module("handlers").inspection.join(30)
