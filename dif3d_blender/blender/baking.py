@@ -31,7 +31,7 @@ def bake_texture(obj: bpy.types.Object, size: int) -> bpy.types.Image:
     """
     mesh = obj.data
     if mesh.color_attributes.active_color is None:
-        raise DIF3DError(f"{obj.name} has no vertex colours to bake.")
+        raise DIF3DError(f"{obj.name} has no vertex colors to bake.")
     if not mesh.polygons:
         raise DIF3DError(f"{obj.name} has no faces to bake.")
     if not mesh.uv_layers:

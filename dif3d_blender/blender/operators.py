@@ -227,7 +227,7 @@ class DIF3D_OT_frames(_OnResult):
 
 
 class DIF3D_OT_bake(_Operator, properties.JobSettings):
-    """Give the selected object a texture that shows its vertex colours; it is unwrapped where it has no UVs"""
+    """Give the selected object a texture that shows its vertex colors; it is unwrapped where it has no UVs"""
 
     bl_idname = "dif3d.bake"
     bl_label = "Bake Texture"
@@ -237,7 +237,7 @@ class DIF3D_OT_bake(_Operator, properties.JobSettings):
     def poll(cls, context):
         obj = context.object
         if obj is None or obj.type != "MESH" or obj.data.color_attributes.active_color is None:
-            cls.poll_message_set("Select a mesh that has vertex colours.")
+            cls.poll_message_set("Select a mesh that has vertex colors.")
             return False
         if obj.mode != "OBJECT" or obj.active_material is None:
             cls.poll_message_set("The object needs a material, and to be in Object Mode.")

@@ -40,7 +40,7 @@ class JobSettings:
 
     make_mesh: BoolProperty(
         name="Mesh",
-        description="Add the object as a mesh with vertex colours and a material that shows them",
+        description="Add the object as a mesh with vertex colors and a material that shows them",
         default=True,
     )
     make_gaussians: BoolProperty(
@@ -62,7 +62,7 @@ class JobSettings:
     project: BoolProperty(
         name="Project Picture",
         description="Take the picture's own pixels for what it shows of the surface, on mesh, texture and frames. "
-        "Off: the model's colours only",
+        "Off: the model's colors only",
         default=Job.project,
     )
     quality: EnumProperty(
@@ -107,10 +107,10 @@ class JobSettings:
         name="Background",
         description="How the subject is cut out of the picture",
         items=(
-            ("auto", "Automatic", "The picture's own transparency; else rembg where its model is here; else by colour"),
+            ("auto", "Automatic", "The picture's own transparency; else rembg where its model is here; else by color"),
             ("keep", "Keep", "Take the picture as it is, background and all"),
             ("rembg", "rembg", "Cut out with the U²-Net model of rembg"),
-            ("plain", "Plain", "Cut out by the colour of a plain or nearly plain background"),
+            ("plain", "Plain", "Cut out by the color of a plain or nearly plain background"),
         ),
         default=Job.background,
     )

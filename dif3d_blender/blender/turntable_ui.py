@@ -26,7 +26,7 @@ class DIF3D_PG_turntable(bpy.types.PropertyGroup):
     transparent: BoolProperty(name="Transparent", description="Leave the background transparent", default=False)
     color: FloatVectorProperty(
         name="Background",
-        description="Colour behind the object",
+        description="Color behind the object",
         subtype="COLOR_GAMMA",
         size=3,
         min=0,

@@ -114,5 +114,5 @@ def test_what_cannot_be_baked_says_why(make_result):
     with pytest.raises(DIF3DError, match="must be visible"):
         baking.bake_texture(obj, 32)
     bpy.ops.mesh.primitive_cube_add()
-    with pytest.raises(DIF3DError, match="no vertex colours"):
+    with pytest.raises(DIF3DError, match="no vertex colors"):
         baking.bake_texture(bpy.context.object, 32)

@@ -7,6 +7,7 @@ and with it the process fails.
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import bpy
 
 NAME = "bl_ext.user_default.dif3d_blender"
 SETTINGS = json.loads(os.environ["DIF3D_TEST"])
+BRITISH = re.compile("colour|grey", re.IGNORECASE)  # Blender's own words are American
 
 
 def module(name):
@@ -53,11 +55,13 @@ def check_that_everything_explains_itself():
             rna = cls.bl_rna
             if issubclass(cls, bpy.types.Operator):
                 rna = getattr(bpy.ops.dif3d, cls.__name__.removeprefix("DIF3D_OT_")).get_rna_type()
-                assert rna.description, cls
+                assert rna.description and not BRITISH.search(rna.description), cls
             inherited = {"rna_type", "name", "bl_idname"}
             for prop in rna.properties:
                 if prop.identifier not in inherited and not prop.is_hidden and not prop.identifier.startswith("bl_"):
                     assert prop.description, (cls, prop.identifier)
+                    words = [prop.description, *(item.description for item in getattr(prop, "enum_items", ()))]
+                    assert not BRITISH.search(" ".join(words)), words
                     shown += 1
     assert shown > 50, shown
 
@@ -73,6 +77,7 @@ def check_that_disabled_buttons_say_why():
             except RuntimeError as error:
                 said[name] = str(error).partition("poll()")[2].strip()
     assert all(len(words) > 15 and "context is incorrect" not in words for words in said.values()), said
+    assert not any(BRITISH.search(words) for words in said.values()), said
     return said
 
 
