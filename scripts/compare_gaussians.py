@@ -58,10 +58,8 @@ def render_all(result: Result, size: int) -> dict[str, np.ndarray]:
 
 def _render(scene: bpy.types.Scene, obj: bpy.types.Object, size: int) -> np.ndarray:
     look = Look("CYCLES", size, background=None, samples=16)
-    with (
-        tempfile.TemporaryDirectory(prefix="dif3d-compare-") as folder,
-        TurntableRender(scene, obj, Path(folder), look) as turntable,
-    ):
+    with tempfile.TemporaryDirectory(prefix="dif3d-compare-") as folder:
+        turntable = TurntableRender(scene, obj, Path(folder), look)
         pictures = [np.asarray(Image.open(turntable.render(k)), np.float32) for k in range(turntable.frames)]
     return np.stack(pictures) / 255
 

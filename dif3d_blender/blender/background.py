@@ -31,8 +31,12 @@ class Background:
 
     def start(self, function: Callable[[Report, Stopper], Any]) -> None:
         """Call `function(report, stopper)` in a thread; does nothing while the last one still runs."""
-        if self.running:
-            return
+        if not self.running:
+            self.restart(function)
+
+    def restart(self, function: Callable[[Report, Stopper], Any]) -> None:
+        """As `start`, but in place of the last one: that is stopped, and what it still says does not count."""
+        self.stop()
         self.stage, self.fraction, self.error, self.result = "", 0.0, "", None
         self._stopper = Stopper()
         self._thread = threading.Thread(
@@ -49,15 +53,17 @@ class Background:
             self._thread.join(timeout)
 
     def _run(self, function: Callable[[Report, Stopper], Any], stopper: Stopper) -> None:
+        def tell(stage: str, fraction: float) -> None:
+            if stopper is self._stopper:
+                self.stage, self.fraction = stage, fraction
+
+        result, message = None, ""
         try:
-            self.result = function(self._tell, stopper)
-        except Stopped as stopped:
-            self.error = str(stopped)
-        except DIF3DError as error:
-            self.error = str(error)
+            result = function(tell, stopper)
+        except (Stopped, DIF3DError) as error:
+            message = str(error)
         except Exception as error:  # a bug of ours: it must show in the panel, not vanish with the thread
             traceback.print_exc()
-            self.error = f"{type(error).__name__}: {error}"
-
-    def _tell(self, stage: str, fraction: float) -> None:
-        self.stage, self.fraction = stage, fraction
+            message = f"{type(error).__name__}: {error}"
+        if stopper is self._stopper:  # else another one took its place
+            self.result, self.error = result, message

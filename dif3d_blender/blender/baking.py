@@ -31,7 +31,7 @@ def bake_texture(obj: bpy.types.Object, size: int) -> bpy.types.Image:
     """
     mesh = obj.data
     if mesh.color_attributes.active_color is None:
-        raise DIF3DError(f"{obj.name} has no vertex colours to bake.")
+        raise DIF3DError(f"{obj.name} has no vertex colors to bake.")
     if not mesh.polygons:
         raise DIF3DError(f"{obj.name} has no faces to bake.")
     if not mesh.uv_layers:
@@ -101,11 +101,11 @@ def _show(obj: bpy.types.Object, image: bpy.types.Image) -> None:
     material = obj.active_material
     use_nodes(material)
     shader = next((node for node in material.node_tree.nodes if node.type == "BSDF_PRINCIPLED"), None)
+    node = material.node_tree.nodes.new("ShaderNodeTexImage")
+    node.image = image  # connected or not, it keeps the image in the file
     if shader is None:
         raise DIF3DError(
-            f"The material {material.name} has no Principled BSDF; the texture {image.name} is in the file."
+            f"The material {material.name} has no Principled BSDF. {image.name} is a node of its own there: connect it."
         )
-    node = material.node_tree.nodes.new("ShaderNodeTexImage")
-    node.image = image
     node.location = shader.location + Vector((-300, -250))
     material.node_tree.links.new(node.outputs["Color"], shader.inputs["Base Color"])

@@ -10,6 +10,7 @@ from pathlib import Path
 import bpy
 
 from ..engine.errors import DIF3DError
+from ..engine.files import is_file
 from .engine_process import own_group
 
 _READERS = (  # programs that print the picture, where Blender itself cannot paste one: on X11
@@ -44,7 +45,7 @@ def _path(text: str) -> Path | None:
     if text.startswith("file:"):
         text = urllib.request.url2pathname(urllib.parse.urlparse(text).path)
     fits = text and "\n" not in text and len(text) < 4096
-    return Path(text) if fits and Path(text).is_file() else None
+    return Path(text) if fits and is_file(text) else None
 
 
 def _pasted_by_blender() -> bpy.types.Image | None:

@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from ..engine.errors import DIF3DError
+from ..engine.files import is_file
 from .engine_process import end_group, own_group
 
 OLDEST, NEWEST = (3, 11), (3, 14)  # Python versions that the engine's packages have wheels for
@@ -471,7 +472,7 @@ def _clean_environment() -> dict[str, str]:
 
 def _ask(python: str | Path, code: str, *arguments: str) -> str:
     """What an interpreter prints for a snippet of code."""
-    if not Path(python).is_file():
+    if not is_file(python):
         raise DIF3DError(f"There is no Python interpreter at {python}.")
     try:
         result = subprocess.run(

@@ -106,10 +106,10 @@ def _as_point_cloud(obj: bpy.types.Object) -> bpy.types.Object:
 
 
 def _node_group() -> bpy.types.NodeTree:
-    """The node group of the file that draws Gaussians; made when missing."""
-    group = bpy.data.node_groups.get(GROUP)
-    if group is not None and group.type == "GEOMETRY":
-        return group
+    """The node group of the file that draws Gaussians; made when missing, or when its inputs got other names."""
+    for group in bpy.data.node_groups:
+        if group.type == "GEOMETRY" and group.name.startswith(GROUP) and "Material" in _inputs(group):
+            return group
     group = bpy.data.node_groups.new(GROUP, "GeometryNodeTree")
     group.is_modifier = True
     socket = group.interface.new_socket
@@ -174,9 +174,14 @@ def _node_group() -> bpy.types.NodeTree:
 
 def set_input(modifier: bpy.types.Modifier, name: str, value) -> None:
     """Set an input of a Geometry Nodes modifier by the name that the artist reads."""
-    sockets = modifier.node_group.interface.items_tree
-    identifier = next(s.identifier for s in sockets if s.name == name and s.in_out == "INPUT")
+    identifier = _inputs(modifier.node_group)[name]
     if hasattr(modifier, "properties"):  # Blender 5.2 and newer
         getattr(modifier.properties.inputs, identifier).value = value
     else:
         modifier[identifier] = value
+
+
+def _inputs(group: bpy.types.NodeTree) -> dict[str, str]:
+    """The identifiers of a node group's inputs, by the names that the artist reads."""
+    items = group.interface.items_tree
+    return {item.name: item.identifier for item in items if item.item_type == "SOCKET" and item.in_out == "INPUT"}

@@ -26,7 +26,7 @@ from .materials import has_texture
 from .picture import PackedCopy, PixelCopy
 
 _BLOCKING_JOBS = ("RENDER", "OBJECT_BAKE", "COMPOSITE")  # Blender's own, which read the scene in another thread
-# Tools that hold on to objects while the mouse moves, and ours that changes settings for as long as it renders.
+# Tools that hold on to objects while the mouse moves, and ours that renders them frame by frame.
 _BLOCKING_TOOLS = ("TRANSFORM_OT_", "DIF3D_OT_render_turntable")
 
 

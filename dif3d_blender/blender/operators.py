@@ -11,7 +11,7 @@ import bpy
 from bpy.props import BoolProperty, EnumProperty, StringProperty
 
 from ..engine.errors import DIF3DError
-from ..engine.files import PICTURE_SUFFIXES
+from ..engine.files import PICTURE_SUFFIXES, is_folder
 from ..messages import Job
 from . import clipboard, environment, handlers, paths, picture, preferences, properties, scene, stored
 from .baking import bake_texture
@@ -99,7 +99,7 @@ def _model_of(obj: bpy.types.Object) -> str:
     """
     made_by = obj.get(scene.MODEL, "")
     named = re.fullmatch(r"[\w.-]+(/[\w.-]+)?", made_by)  # "embedded" or a repository, not a folder
-    return made_by if named or (made_by and Path(made_by).is_dir()) else preferences.model_name()
+    return made_by if named or (made_by and is_folder(made_by)) else preferences.model_name()
 
 
 def _new_task(context, job: Job, name: str, **more) -> Task:
@@ -135,6 +135,8 @@ class DIF3D_OT_generate(_Operator, properties.JobSettings):
         chosen = settings.image if settings.source == "image" else settings.filepath
         if self.filepath or self.image or chosen:
             return self.execute(context)
+        for name, value in self.chosen(settings).items():  # the file browser shows them
+            setattr(self, name, value)
         context.window_manager.fileselect_add(self)
         return {"RUNNING_MODAL"}
 
@@ -260,7 +262,7 @@ class DIF3D_OT_frames(_OnResult):
 
 
 class DIF3D_OT_bake(_Operator, properties.JobSettings):
-    """Give the selected object a texture that shows its vertex colours; it is unwrapped where it has no UVs"""
+    """Give the selected object a texture that shows its vertex colors; it is unwrapped where it has no UVs"""
 
     bl_idname = "dif3d.bake"
     bl_label = "Bake Texture"
@@ -270,7 +272,7 @@ class DIF3D_OT_bake(_Operator, properties.JobSettings):
     def poll(cls, context):
         obj = context.object
         if obj is None or obj.type != "MESH" or obj.data.color_attributes.active_color is None:
-            cls.poll_message_set("Select a mesh that has vertex colours.")
+            cls.poll_message_set("Select a mesh that has vertex colors.")
             return False
         if obj.mode != "OBJECT" or obj.active_material is None:
             cls.poll_message_set("The object needs a material, and to be in Object Mode.")
@@ -338,6 +340,7 @@ class DIF3D_OT_set_picture(_Operator):
 
     bl_idname = "dif3d.set_picture"
     bl_label = "Generate 3D Model from Picture"
+    bl_options = {"UNDO"}  # noqa: RUF012
 
     filepath: StringProperty(
         name="Picture", description="The picture to take", subtype="FILE_PATH", options={"SKIP_SAVE"}
@@ -361,6 +364,7 @@ class DIF3D_OT_paste_picture(_Operator):
 
     bl_idname = "dif3d.paste_picture"
     bl_label = "Paste Picture"
+    bl_options = {"UNDO"}  # noqa: RUF012
 
     def run(self, context):
         pasted = clipboard.picture()
@@ -379,8 +383,8 @@ class DIF3D_OT_open_folder(_Operator):
     folder: StringProperty(description="The folder", subtype="DIR_PATH", options={"SKIP_SAVE"})
 
     def run(self, context):
-        if not Path(self.folder).is_dir():
-            raise DIF3DError(f"{self.folder} is gone.")
+        if not is_folder(self.folder):
+            raise DIF3DError(f"{self.folder} is gone, or closed to you.")
         bpy.ops.wm.path_open(filepath=self.folder)
 
 

@@ -11,7 +11,7 @@ import bpy.utils.previews
 import numpy as np
 
 from ..engine.errors import DIF3DError
-from ..engine.files import atomic_path
+from ..engine.files import atomic_path, is_file
 from ..engine.srgb import linear_to_srgb
 
 ROWS = 64  # of a picture, that are made into a file at a time
@@ -23,13 +23,15 @@ def from_file(filepath: str) -> Path:
     """The absolute path of a picture.
 
     Raises:
-        DIF3DError: none is chosen, or it is not there.
+        DIF3DError: none is chosen, or it is not there or out of reach.
     """
     if not filepath:
         raise DIF3DError("Choose a picture first.")
     path = Path(bpy.path.abspath(filepath))
-    if not path.is_file():
-        raise DIF3DError(f"There is no picture at {path}. Was it moved or deleted? Choose it again.")
+    if not is_file(path):
+        raise DIF3DError(
+            f"There is no picture at {path}. Was it moved or deleted, or is its folder closed to you? Choose it again."
+        )
     return path
 
 
@@ -37,17 +39,19 @@ def from_image(image: bpy.types.Image, folder: Path) -> "Path | PackedCopy | Pix
     """The file that has what `image` shows; where there is none, the copy that makes one in `folder`.
 
     Raises:
-        DIF3DError: the image has no pixels, or is a movie or a set of tiles.
+        DIF3DError: the image has no pixels, or is a movie, a set of tiles, or the Render Result.
     """
+    if image.type == "RENDER_RESULT":  # Blender gives its pixels to no script
+        raise DIF3DError(f"{image.name} cannot be taken as it is. Save it with Image ▸ Save As, and choose the file.")
     if image.source in ("MOVIE", "TILED"):
         raise DIF3DError(f"{image.name} is a movie or a set of tiles. Choose a single image.")
     if not image.is_dirty and image.packed_file is not None:
         return PackedCopy(image, folder)
     path = Path(bpy.path.abspath(image.filepath, library=image.library)) if image.filepath else None
-    if not image.is_dirty and image.source == "FILE" and path is not None and path.is_file():
+    if not image.is_dirty and image.source == "FILE" and path is not None and is_file(path):
         return path
     if not (all(image.size) and image.has_data):
-        where = f"its file {path} cannot be read" if path else "render or paint it, or save it to a file"
+        where = f"its file {path} cannot be read" if path else "paint it, or choose another one"
         raise DIF3DError(f"The image {image.name} has no pixels: {where}.")
     return PixelCopy(image, folder)
 
@@ -73,7 +77,7 @@ class PackedCopy:
 
 
 class PixelCopy:
-    """A file with the pixels of an image, as they are in memory: painted, rendered, generated.
+    """A file with the pixels of an image, as they are in memory: painted, baked, generated.
 
     The artist waits only while `take` copies the pixels, the one part that needs Blender's data. That is several times
     slower into memory that was never used, so a thread touches it first; and another may `write` the file.
@@ -154,7 +158,7 @@ def preview_icon(settings) -> int:
         preview = settings.image.preview if settings.image is not None else None
         return preview.icon_id if preview is not None else 0
     path = bpy.path.abspath(settings.filepath) if settings.filepath else ""
-    if _previews is None or not path or not Path(path).is_file():
+    if _previews is None or not path or not is_file(path):
         return 0
     if path not in _previews:
         _previews.load(path, path, "IMAGE")

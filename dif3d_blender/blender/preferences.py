@@ -7,6 +7,7 @@ import bpy
 from bpy.props import BoolProperty, EnumProperty, IntProperty, StringProperty
 
 from ..engine.errors import DIF3DError
+from ..engine.files import is_file, is_folder
 from . import EXTENSION, environment, handlers, models, paths
 
 EMBEDDED = paths.PACKAGE / "engine" / "embedded"
@@ -27,7 +28,7 @@ def engine_python() -> Path:
         if not preferences.python:
             raise DIF3DError("Choose the Python of the engine in the preferences.")
         python = Path(bpy.path.abspath(preferences.python))
-        if not python.is_file():
+        if not is_file(python):
             raise DIF3DError(f"There is no Python interpreter at {python}. Choose another one in the preferences.")
         return python
     if not environment.is_ready(paths.environment_folder(), paths.requirements_path()):
@@ -52,7 +53,7 @@ def model_name() -> str:
     preferences = get()
     if preferences.model == "folder":
         folder = Path(bpy.path.abspath(preferences.model_folder)) if preferences.model_folder else None
-        if folder is None or not folder.is_dir():
+        if folder is None or not is_folder(folder):
             raise DIF3DError(f"There is no model folder at {folder or '(none chosen)'}. Choose one in the preferences.")
         return str(folder)
     if preferences.model == "auto" and models.TRIPOSR.is_in(paths.models_folder()):
@@ -69,7 +70,7 @@ def _inspect(preferences, _context) -> None:
     """Look at once at the interpreter that was chosen, beside the main thread."""
     python, requirements = bpy.path.abspath(preferences.python), paths.requirements_path()
     if python:
-        handlers.inspection.start(lambda report, stopper: environment.check_interpreter(python, requirements))
+        handlers.inspection.restart(lambda report, stopper: environment.check_interpreter(python, requirements))
         handlers.wake()
 
 

@@ -16,6 +16,14 @@ from bpy.props import (
 from ..messages import Job
 from . import picture
 
+# Newer Blenders let the artist keep a path relative to the .blend only where a property says that it takes such paths;
+# older ones always do, and refuse the word for it.
+_RELATIVE = (
+    {"PATH_SUPPORTS_BLEND_RELATIVE"}
+    if "is_path_supports_blend_relative" in bpy.types.Property.bl_rna.properties
+    else set()
+)
+
 PRESETS = {  # resolution, precision
     "draft": (128, "auto"),
     "standard": (Job.resolution, Job.precision),
@@ -32,7 +40,7 @@ class JobSettings:
 
     make_mesh: BoolProperty(
         name="Mesh",
-        description="Add the object as a mesh with vertex colours and a material that shows them",
+        description="Add the object as a mesh with vertex colors and a material that shows them",
         default=True,
     )
     make_gaussians: BoolProperty(
@@ -54,7 +62,7 @@ class JobSettings:
     project: BoolProperty(
         name="Project Picture",
         description="Take the picture's own pixels for what it shows of the surface, on mesh, texture and frames. "
-        "Off: the model's colours only",
+        "Off: the model's colors only",
         default=Job.project,
     )
     quality: EnumProperty(
@@ -99,10 +107,10 @@ class JobSettings:
         name="Background",
         description="How the subject is cut out of the picture",
         items=(
-            ("auto", "Automatic", "The picture's own transparency; else rembg where its model is here; else by colour"),
+            ("auto", "Automatic", "The picture's own transparency; else rembg where its model is here; else by color"),
             ("keep", "Keep", "Take the picture as it is, background and all"),
             ("rembg", "rembg", "Cut out with the U²-Net model of rembg"),
-            ("plain", "Plain", "Cut out by the colour of a plain or nearly plain background"),
+            ("plain", "Plain", "Cut out by the color of a plain or nearly plain background"),
         ),
         default=Job.background,
     )
@@ -194,7 +202,7 @@ class DIF3D_PG_settings(bpy.types.PropertyGroup, JobSettings):
         description="Where the picture comes from",
         items=(
             ("file", "File", "A picture on disk"),
-            ("image", "Image", "An image in this .blend: painted, rendered, pasted or packed"),
+            ("image", "Image", "An image in this .blend: painted, pasted or packed"),
         ),
         default="file",
     )
@@ -202,6 +210,7 @@ class DIF3D_PG_settings(bpy.types.PropertyGroup, JobSettings):
         name="Picture",
         description="The picture to make a model from",
         subtype="FILE_PATH",
+        options={"ANIMATABLE", *_RELATIVE},
         update=picture.forget_preview,
     )
     image: PointerProperty(

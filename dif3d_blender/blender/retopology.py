@@ -223,7 +223,7 @@ def _shader(material: bpy.types.Material) -> bpy.types.Node:
 
 
 class DIF3D_OT_bake_from(_Operator):
-    """Bake the colours and the detail of the other selected mesh onto the UVs of the active one, by Cycles"""
+    """Bake the colors and the detail of the other selected mesh onto the UVs of the active one, by Cycles"""
 
     bl_idname = "dif3d.bake_from"
     bl_label = "Bake Selected to Active"
@@ -233,7 +233,7 @@ class DIF3D_OT_bake_from(_Operator):
     def poll(cls, context):
         meshes = [obj for obj in context.selected_objects if obj.type == "MESH"]
         if len(meshes) != 2 or context.object not in meshes:
-            cls.poll_message_set("Select the mesh that has the colours, then your own mesh, which gets them.")
+            cls.poll_message_set("Select the mesh that has the colors, then your own mesh, which gets them.")
             return False
         return True
 
@@ -244,7 +244,7 @@ class DIF3D_OT_bake_from(_Operator):
 
 
 class DIF3D_OT_retopologize(_Operator):
-    """Make a leaner copy of the selected mesh, unwrapped, with its colours and detail baked onto it"""
+    """Make a leaner copy of the selected mesh, unwrapped, with its colors and detail baked onto it"""
 
     bl_idname = "dif3d.retopologize"
     bl_label = "Retopologize"

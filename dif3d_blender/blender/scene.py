@@ -155,7 +155,7 @@ def check_mesh(arrays: dict[str, np.ndarray], where: str) -> None:
     if faces.min() < 0 or faces.max() >= len(vertices):
         raise DIF3DError(f"The result in {where} has faces of vertices that do not exist. Generate the object again.")
     if colors is not None and colors.shape != vertices.shape:
-        raise DIF3DError(f"The result in {where} has {len(colors)} colours for {len(vertices)} vertices.")
+        raise DIF3DError(f"The result in {where} has {len(colors)} colors for {len(vertices)} vertices.")
     uv = arrays.get("uv")
     if uv is not None and uv.shape != (*faces.shape, 2):
         raise DIF3DError(f"The result in {where} has {len(uv)} UV triangles for {len(faces)} faces.")

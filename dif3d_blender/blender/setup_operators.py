@@ -4,7 +4,7 @@ import bpy
 from bpy.props import EnumProperty
 
 from ..engine.errors import DIF3DError
-from . import environment, handlers, models, paths
+from . import environment, handlers, models, paths, preferences
 from .operators import _Operator
 
 _MODELS = [(model.key, model.label, f"From {model.source}") for model in models.MODELS.values()]
@@ -37,6 +37,7 @@ class DIF3D_OT_install_engine(_Operator):
             python = environment.find_python()
             return environment.create_environment(folder, requirements, python, report, cache=cache, stopper=stopper)
 
+        preferences.get().python_source = "installed"  # what is wanted now, even where another one was chosen
         handlers.installation.start(install)
         handlers.wake()
 

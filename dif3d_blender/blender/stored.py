@@ -10,6 +10,8 @@ from pathlib import Path
 
 import bpy
 
+from ..engine.files import is_file
+
 FILES = {  # custom property of the mesh, and the place in a result's folder
     "dif3d_triplane": Path("arrays", "triplane.npy"),
     "dif3d_outline": Path("arrays", "outline.npy"),
@@ -21,18 +23,18 @@ TRIPLANE = "dif3d_triplane"
 def pack(mesh: bpy.types.Mesh, folder: Path) -> None:
     """Copy what is stored in the result's folder into the mesh data-block."""
     for key, place in FILES.items():
-        if (folder / place).exists():
+        if is_file(folder / place):
             mesh[key] = (folder / place).read_bytes()
 
 
 def is_stored(mesh: bpy.types.Mesh, folder: Path) -> bool:
     """Whether the triplane is in the data-block or still in the folder."""
-    return TRIPLANE in mesh or (folder / FILES[TRIPLANE]).exists()
+    return TRIPLANE in mesh or is_file(folder / FILES[TRIPLANE])
 
 
 def unpack(mesh: bpy.types.Mesh, folder: Path, target: Path) -> Path:
     """Return the path of the triplane; what only the data-block has is written into the folder `target`."""
-    if (folder / FILES[TRIPLANE]).exists():
+    if is_file(folder / FILES[TRIPLANE]):
         return folder / FILES[TRIPLANE]
     for key, place in FILES.items():
         if key in mesh:

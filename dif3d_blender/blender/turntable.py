@@ -20,8 +20,9 @@ from .restoring import kept
 from .scene import placement_of
 
 RIG = "dif3d_turntable"  # custom property of the rig's pivot: how many frames one turn has
+CAMERA = "dif3d_turntable_camera"  # marks the rig's camera: the artist may parent others to the pivot
 FPS = 30
-_SHOWN = ("MESH", "CURVE", "SURFACE", "META", "FONT", "POINTCLOUD", "VOLUME", "CURVES", "GREASEPENCIL")
+_SHOWN = ("MESH", "CURVE", "SURFACE", "META", "FONT", "POINTCLOUD", "VOLUME", "CURVES", "GREASEPENCIL", "GPENCIL")
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,7 @@ def add_rig(obj: bpy.types.Object, frames: int, view: View = View()) -> bpy.type
     camera.clip_start, camera.clip_end = distance / 1000, distance * 100
     pivot = bpy.data.objects.new(f"{obj.name} Turntable", None)
     stand = bpy.data.objects.new(f"{obj.name} Turntable Camera", camera)
+    stand[CAMERA] = True
     pivot.empty_display_size = 0.1 * placement.scale
     pivot.parent, pivot.location = obj, (0, 0, -placement.lowest * placement.scale)
     stand.parent = pivot
@@ -85,50 +87,54 @@ def add_rig(obj: bpy.types.Object, frames: int, view: View = View()) -> bpy.type
 
 
 def remove_rig(obj: bpy.types.Object) -> None:
-    """Take the rig of an object out of the file, with its camera and keys."""
+    """Take the rig of an object out of the file, with its camera and keys. What the artist parented to it stays."""
     pivot = find_rig(obj)
     if pivot is None:
         return
-    action = pivot.animation_data.action if pivot.animation_data else None
-    cameras = [child.data for child in pivot.children if child.type == "CAMERA"]
-    bpy.data.batch_remove([pivot, *pivot.children])
-    bpy.data.batch_remove([block for block in (*cameras, action) if block is not None and not block.users])
+    camera = _camera_of(pivot)
+    ours = [pivot] if camera is None else [pivot, camera]
+    for child in [child for one in ours for child in one.children if child not in ours]:
+        place = child.matrix_world.copy()
+        child.parent = None
+        child.matrix_world = place
+    parts = [pivot.animation_data and pivot.animation_data.action, camera and camera.data]
+    bpy.data.batch_remove(ours)
+    bpy.data.batch_remove([block for block in parts if block is not None and not block.users])
+
+
+def _camera_of(pivot: bpy.types.Object) -> bpy.types.Object | None:
+    """The camera of a rig; None where the artist deleted it."""
+    return next((child for child in pivot.children if CAMERA in child), None)
 
 
 class TurntableRender:
-    """Renders the frames of a rig, one at a time, and leaves the scene as it was.
+    """Renders the frames of a rig, one at a time. Between two the scene is the artist's own: it may be saved then.
 
-    Use it as a context. `notes` tells what was not done as asked.
+    `notes` tells what was not done as asked.
     """
 
     def __init__(self, scene: bpy.types.Scene, obj: bpy.types.Object, folder: Path, look: Look) -> None:
         pivot = find_rig(obj)
         if pivot is None:
             raise DIF3DError(f"{obj.name} has no turntable. Add one first.")
-        if scene not in obj.users_scene or obj.hide_render:
-            raise DIF3DError(f"{obj.name} is hidden in renders, or not in this scene.")
+        if obj.hide_render or not any(_is_rendered(obj, layer.layer_collection) for layer in scene.view_layers):
+            raise DIF3DError(
+                f"{obj.name} or its collection is hidden in renders, or not in this scene. Show it in renders first."
+            )
         self.frames: int = pivot[RIG]
         self.notes: list[str] = []
         self._scene, self._obj, self._folder, self._look = scene, obj, folder, look
-        self._camera = next(child for child in pivot.children if child.type == "CAMERA")
-        self._stack = contextlib.ExitStack()
-
-    def __enter__(self) -> TurntableRender:
-        with contextlib.ExitStack() as stack:
-            stack.enter_context(_kept(self._scene))
-            stack.enter_context(self._alone())
-            self._set_up()
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *error) -> None:
-        self._stack.close()
+        self._camera = _camera_of(pivot)
+        if self._camera is None:
+            raise DIF3DError(f"The turntable of {obj.name} has lost its camera. Add it again.")
+        self._engine, self._denoise = self._choose_engine(), True
 
     def render(self, number: int) -> Path:
-        """Render frame `number`, from 0, as FOLDER/render_000.png …; return its path."""
+        """Render frame `number`, from 0, as FOLDER/render_000.png …; return its path. The scene is as before then."""
         path = self._folder / f"render_{number:03d}.png"
-        self._scene.frame_set(number + 1)
-        with atomic_path(path) as temporary:
+        with _kept(self._scene), self._alone(), atomic_path(path) as temporary:
+            self._set_up()
+            self._scene.frame_set(number + 1)
             self._scene.render.filepath = str(temporary)
             try:
                 self._render_still()
@@ -146,7 +152,7 @@ class TurntableRender:
         except RuntimeError as error:
             if "denoise" not in str(error) or not self._scene.cycles.use_denoising:
                 raise
-            self._scene.cycles.use_denoising = False
+            self._scene.cycles.use_denoising = self._denoise = False
             self.notes.append("This Blender was built without OpenImageDenoise: the frames are not denoised.")
             bpy.ops.render.render(write_still=True, scene=self._scene.name)
 
@@ -166,23 +172,33 @@ class TurntableRender:
             return None
         return path
 
+    def _choose_engine(self) -> str:
+        engine = self._look.engine
+        if engine != "CYCLES" and _has_gpu():
+            return _engine_name(engine)
+        if not hasattr(self._scene, "cycles"):
+            raise DIF3DError(
+                "Rendering this needs Cycles. Enable the add-on Cycles Render Engine in Blender's preferences."
+            )
+        if engine == "CYCLES":
+            return engine
+        label = {"WORKBENCH": "Workbench"}.get(engine, engine)
+        self.notes.append(f"{label} needs a graphics card, which is not here: Cycles on the CPU was used.")
+        return "CYCLES"
+
     def _set_up(self) -> None:
         scene, look = self._scene, self._look
         render, image = scene.render, scene.render.image_settings
-        engine = _engine_name(look.engine)
-        if look.engine != "CYCLES" and not _has_gpu():
-            engine = "CYCLES"
-            label = {"WORKBENCH": "Workbench"}.get(look.engine, look.engine)
-            self.notes.append(f"{label} needs a graphics card, which is not here: Cycles on the CPU was used.")
-        render.engine = engine
-        if engine == "CYCLES":
+        render.engine = self._engine
+        if self._engine == "CYCLES":
             scene.cycles.device, scene.cycles.samples = "CPU", look.samples
-        if engine == "BLENDER_WORKBENCH":  # it looks at no material's nodes
+            scene.cycles.use_denoising = scene.cycles.use_denoising and self._denoise
+        if self._engine == "BLENDER_WORKBENCH":  # it looks at no material's nodes
             scene.display.shading.color_type = "TEXTURE" if self._obj.data.uv_layers else "VERTEX"
         scene.camera = self._camera
         render.resolution_x = render.resolution_y = look.size
         render.resolution_percentage, render.pixel_aspect_x, render.pixel_aspect_y = 100, 1.0, 1.0
-        render.use_border = render.use_compositing = render.use_sequencer = False
+        render.use_border = render.use_compositing = render.use_sequencer = render.use_multiview = False
         render.film_transparent = True
         render.use_file_extension = False
         if hasattr(image, "media_type"):
@@ -194,7 +210,8 @@ class TurntableRender:
         others = [
             other
             for other in self._scene.objects
-            if self._look.alone and other != self._obj and other.type in _SHOWN and not other.hide_render
+            if self._look.alone and other != self._obj and not other.hide_render
+            if other.type in _SHOWN or other.is_instancer  # an empty that shows a collection
         ]
         for other in others:
             other.hide_render = True
@@ -203,6 +220,14 @@ class TurntableRender:
         finally:
             for other in others:
                 other.hide_render = False
+
+
+def _is_rendered(obj: bpy.types.Object, layer: bpy.types.LayerCollection) -> bool:
+    """Whether a collection of a view layer, or one below it, lets renders show an object."""
+    if layer.collection.hide_render:
+        return False  # nor do those below
+    here = not layer.exclude and obj in layer.collection.objects.values()
+    return here or any(_is_rendered(obj, child) for child in layer.children)
 
 
 def _engine_name(engine: str) -> str:
@@ -230,6 +255,7 @@ _RENDER = [
     "use_border",
     "use_compositing",
     "use_sequencer",
+    "use_multiview",
     "film_transparent",
     "use_file_extension",
     "filepath",

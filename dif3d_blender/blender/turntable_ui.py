@@ -26,7 +26,7 @@ class DIF3D_PG_turntable(bpy.types.PropertyGroup):
     transparent: BoolProperty(name="Transparent", description="Leave the background transparent", default=False)
     color: FloatVectorProperty(
         name="Background",
-        description="Colour behind the object",
+        description="Color behind the object",
         subtype="COLOR_GAMMA",
         size=3,
         min=0,
@@ -143,8 +143,7 @@ class DIF3D_OT_render_turntable(_OnTurntable):
             self.report({"INFO"}, "Stopped. The frames were thrown away")
             return self._end(context, {"CANCELLED"})
         if event.type != "TIMER":
-            # The mouse can use the sidebar: it has the button that stops this. The scene must not change meanwhile, nor
-            # be saved as it is now.
+            # The mouse can use the sidebar: it has the button that stops this. The scene must not change meanwhile.
             of_mouse = "MOUSE" in event.type or event.type.startswith("WHEEL")
             return {"PASS_THROUGH"} if of_mouse and _over_sidebar(context.area, event) else {"RUNNING_MODAL"}
         try:
@@ -168,12 +167,9 @@ class DIF3D_OT_render_turntable(_OnTurntable):
 
     def run(self, context):
         self._begin(context)
-        try:
-            for number in range(self._render.frames):
-                self._render.render(number)
-            self._finish()
-        finally:
-            self._render.__exit__()
+        for number in range(self._render.frames):
+            self._render.render(number)
+        self._finish()
 
     def _begin(self, context) -> None:
         settings, obj = context.scene.dif3d_turntable, context.object
@@ -188,7 +184,6 @@ class DIF3D_OT_render_turntable(_OnTurntable):
         self._folder = folder / "renderfiles"
         try:
             self._render = turntable.TurntableRender(context.scene, obj, self._folder, look)
-            self._render.__enter__()
         except DIF3DError:
             folder.rmdir()
             raise
@@ -201,14 +196,11 @@ class DIF3D_OT_render_turntable(_OnTurntable):
 
     def _end(self, context, answer):
         DIF3D_OT_render_turntable.done = None
-        try:
-            self._render.__exit__()
-        finally:
-            if answer == {"CANCELLED"}:
-                shutil.rmtree(self._folder.parent, ignore_errors=True)
-            context.window_manager.event_timer_remove(self._timer)
-            context.window_manager.progress_end()
-            context.workspace.status_text_set(None)
+        if answer == {"CANCELLED"}:
+            shutil.rmtree(self._folder.parent, ignore_errors=True)
+        context.window_manager.event_timer_remove(self._timer)
+        context.window_manager.progress_end()
+        context.workspace.status_text_set(None)
         return answer
 
 
@@ -291,6 +283,8 @@ def register() -> None:
 
 
 def unregister() -> None:
+    # Blender forgets an operator that runs, without a word to it.
+    DIF3D_OT_render_turntable.done, DIF3D_OT_render_turntable.stop = None, False
     del bpy.types.Scene.dif3d_turntable
     for cls in reversed(_classes):
         bpy.utils.unregister_class(cls)

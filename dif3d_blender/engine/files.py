@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,6 +49,19 @@ def find_pictures(path: Path | str) -> list[Path]:
     if not pictures:
         raise DIF3DError(f"The folder {path} holds no pictures ({', '.join(sorted(PICTURE_SUFFIXES))}).")
     return pictures
+
+
+def is_file(path: Path | str) -> bool:
+    """Whether there is a file that can be reached.
+
+    Up to Python 3.13, pathlib raises instead where a folder is closed to us, or a name is longer than the disk takes.
+    """
+    return os.path.isfile(path)  # noqa: PTH113
+
+
+def is_folder(path: Path | str) -> bool:
+    """Whether there is a folder that can be reached; as `is_file`."""
+    return os.path.isdir(path)  # noqa: PTH112
 
 
 @contextlib.contextmanager

@@ -96,11 +96,23 @@ def test_uvs_and_selection_of_the_artist_are_kept(make_result):
     assert [tuple(uv.vector) for uv in obj.data.uv_layers.active.uv[:20]] == before
 
 
+def test_a_material_without_a_principled_shader_gets_the_texture_to_connect(make_result, tmp_path):
+    (obj,) = scene.add_result(make_result(resolution=16), "thing").objects
+    nodes = obj.active_material.node_tree.nodes
+    nodes.remove(next(node for node in nodes if node.type == "BSDF_PRINCIPLED"))
+    with pytest.raises(DIF3DError, match="no Principled BSDF"):
+        baking.bake_texture(obj, 32)
+    bpy.ops.wm.save_as_mainfile(filepath=str(tmp_path / "kept.blend"))
+    bpy.ops.wm.open_mainfile(filepath=str(tmp_path / "kept.blend"))
+    nodes = bpy.data.objects["thing"].active_material.node_tree.nodes
+    assert [node.image.name for node in nodes if node.type == "TEX_IMAGE"] == ["thing Texture"]
+
+
 def test_what_cannot_be_baked_says_why(make_result):
     (obj,) = scene.add_result(make_result(resolution=16), "thing").objects
     obj.hide_set(True)
     with pytest.raises(DIF3DError, match="must be visible"):
         baking.bake_texture(obj, 32)
     bpy.ops.mesh.primitive_cube_add()
-    with pytest.raises(DIF3DError, match="no vertex colours"):
+    with pytest.raises(DIF3DError, match="no vertex colors"):
         baking.bake_texture(bpy.context.object, 32)

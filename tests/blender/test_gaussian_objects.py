@@ -90,6 +90,17 @@ def test_the_node_group_is_shared(make_result):
     assert [group.name for group in bpy.data.node_groups] == [gaussians.GROUP]
 
 
+def test_a_node_group_whose_inputs_the_artist_renamed_is_left_alone(make_result):
+    result = make_result(resolution=8, gaussians=True)
+    scene.add_result(result, "one")
+    (group,) = bpy.data.node_groups
+    next(item for item in group.interface.items_tree if item.name == "Material").name = "Shader"
+    for name in ("other", "third"):
+        cloud = scene.add_result(result, name).objects[1]
+        made = cloud.modifiers[0].node_group
+        assert made != group and len(bpy.data.node_groups) == 2
+
+
 @pytest.mark.parametrize(
     ("key", "array", "words"),
     [

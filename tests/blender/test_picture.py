@@ -3,6 +3,7 @@
 import io
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from PIL import Image
 
 bpy = pytest.importorskip("bpy")
 
-from dif3d_blender.blender import picture  # noqa: E402
+from dif3d_blender.blender import clipboard, picture, stored  # noqa: E402
 from dif3d_blender.engine.errors import DIF3DError  # noqa: E402
 
 
@@ -54,6 +55,24 @@ def test_a_missing_file_is_named(tmp_path):
         picture.from_file(str(tmp_path / "gone.png"))
     with pytest.raises(DIF3DError, match="Choose a picture"):
         picture.from_file("")
+
+
+def test_a_path_that_no_disk_takes_is_a_missing_file(tmp_path):
+    """As one in a folder that is closed to us: pathlib raises there, and would take the panel with it."""
+    path = tmp_path / ("a whole paragraph of a web page" * 20)
+    with pytest.raises(DIF3DError, match="no picture at"):
+        picture.from_file(str(path))
+    image = bpy.data.images.new("far away", 4, 4)
+    image.source, image.filepath = "FILE", str(path)
+    with pytest.raises(DIF3DError, match="cannot be read"):
+        picture.from_image(image, tmp_path)
+    picture.register()
+    try:
+        assert not picture.preview_icon(SimpleNamespace(source="file", filepath=str(path)))
+    finally:
+        picture.unregister()
+    assert clipboard._path(str(path)) is None
+    assert not stored.is_stored(bpy.data.meshes.new("mesh"), path)
 
 
 def test_an_image_of_a_file_is_that_file(on_disk, tmp_path):
@@ -120,11 +139,24 @@ def test_an_image_that_goes_before_it_is_copied_is_named(on_disk, tmp_path):
             take(copy)
 
 
+def rendered():
+    """The image of a render, which has no size for scripts."""
+    shown = bpy.context.scene
+    shown.camera = bpy.data.objects.new("camera", bpy.data.cameras.new("camera"))
+    shown.collection.objects.link(shown.camera)
+    shown.render.engine, shown.cycles.samples, shown.cycles.use_denoising = "CYCLES", 1, False
+    shown.render.resolution_x = shown.render.resolution_y = 8
+    bpy.ops.render.render()
+    return bpy.data.images["Render Result"]
+
+
 def test_an_image_without_pixels_says_so(tmp_path, on_disk):
     image = bpy.data.images.load(str(on_disk))
     on_disk.unlink()
     with pytest.raises(DIF3DError, match=r"on disk\.png cannot be read"):
         picture.from_image(image, tmp_path)
+    with pytest.raises(DIF3DError, match="Save As"):
+        picture.from_image(rendered(), tmp_path)
     image = bpy.data.images.new("tiles", 4, 4, tiled=True)
     with pytest.raises(DIF3DError, match="tiles"):
         picture.from_image(image, tmp_path)

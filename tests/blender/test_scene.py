@@ -122,7 +122,7 @@ def test_an_unwritable_place_keeps_the_old_file_and_says_so(make_result, tmp_pat
         (lambda f: np.save(f["faces"], np.full((4, 3), 10**6, "i4")), "do not exist"),
         (lambda f: np.save(f["faces"], np.zeros((0, 3), "i4")), "no usable faces"),
         (lambda f: np.save(f["vertices"], np.full((400, 3), np.nan, "f4")), "not finite"),
-        (lambda f: np.save(f["colors"], np.zeros((3, 3), "f4")), "3 colours for 400 vertices"),
+        (lambda f: np.save(f["colors"], np.zeros((3, 3), "f4")), "3 colors for 400 vertices"),
         (lambda f: np.save(f["vertices"], np.array([{}]), allow_pickle=True), "damaged"),
     ],
 )

@@ -71,6 +71,26 @@ def test_a_rig_is_replaced_and_removed_whole(lopsided):
     assert (len(bpy.data.objects), len(bpy.data.cameras), len(bpy.data.actions)) == before
 
 
+def test_what_the_artist_parented_to_a_rig_stays_where_it_is(lopsided):
+    obj, _ = lopsided
+    turntable.add_rig(obj, 5)
+    bpy.context.scene.frame_set(3)
+    own = [bpy.data.objects.new(name, data) for name, data in (("lamp", None), ("A camera", bpy.data.cameras.new("A")))]
+    for one in own:
+        bpy.context.collection.objects.link(one)
+    for change in (lambda: turntable.add_rig(obj, 4), lambda: turntable.remove_rig(obj)):
+        pivot = turntable.find_rig(obj)
+        for one, parent in zip(own, (pivot, pivot.children[0]), strict=True):
+            one.parent, one.location = parent, (1, 2, 3)
+        bpy.context.view_layer.update()
+        places = [one.matrix_world.copy() for one in own]
+        change()
+        bpy.context.view_layer.update()
+        for one, place in zip(own, places, strict=True):
+            np.testing.assert_allclose(one.matrix_world, place, atol=1e-5)
+    assert own[1].data.name == "A" and not any("Turntable" in other.name for other in bpy.data.objects)
+
+
 def settings_of(scene):
     owners = (scene.render, scene.render.image_settings, scene.cycles)
     return [
@@ -84,19 +104,28 @@ def settings_of(scene):
 def test_frames_and_video_are_written_and_the_scene_is_as_it_was(lopsided, tmp_path):
     obj, vertices = lopsided
     bpy.ops.mesh.primitive_cube_add(location=obj.location)  # must not be in the picture
+    instance = bpy.data.objects.new("instance", None)  # nor this
+    instance.instance_type, instance.instance_collection = "COLLECTION", bpy.data.collections.new("far away")
+    instance.instance_collection.objects.link(bpy.data.objects.new("elsewhere", bpy.data.objects["Cube"].data))
+    instance.location = obj.location
+    bpy.context.collection.objects.link(instance)
     shown = bpy.context.scene
     shown.render.resolution_x, shown.render.engine, shown.frame_current = 321, "BLENDER_WORKBENCH", 7
+    shown.render.use_multiview = True  # would write two pictures of other names
     turntable.add_rig(obj, 3, turntable.View())
     before = settings_of(shown)
     scenes = len(bpy.data.scenes)
     look = turntable.Look("EEVEE", 48, None, samples=1)
-    with turntable.TurntableRender(shown, obj, tmp_path, look) as render:
-        paths = [render.render(number) for number in range(3)]
-        video = render.write_video()
+    render, paths = turntable.TurntableRender(shown, obj, tmp_path, look), []
+    for number in range(3):
+        paths.append(render.render(number))
+        assert settings_of(shown) == before, "the artist may save the file between two frames"
+        assert not bpy.data.objects["Cube"].hide_render
+    video = render.write_video()
     assert settings_of(shown) == before and len(bpy.data.scenes) == scenes
-    assert not bpy.data.objects["Cube"].hide_render
     assert [path.name for path in paths] == ["render_000.png", "render_001.png", "render_002.png"]
-    assert any("Cycles on the CPU" in note for note in render.notes)  # no graphics card in this Python
+    (note,) = render.notes
+    assert "Cycles on the CPU" in note  # no graphics card in this Python
     assert video is not None and video.stat().st_size > 500, render.notes
     import imageio_ffmpeg
 
@@ -139,10 +168,9 @@ def test_frames_show_what_those_of_the_nerf_renderer_show(view, make_result, tmp
     size, count = 96, 5
     turntable.add_rig(obj, count, view)
     nerf = render_views(field, count, view.elevation_deg, view.distance, view.fovy_deg, size, size).numpy() < 0.5
-    with turntable.TurntableRender(
-        bpy.context.scene, obj, tmp_path, turntable.Look("CYCLES", size, None, samples=16)
-    ) as render:
-        paths = [render.render(number) for number in range(count)]
+    look = turntable.Look("CYCLES", size, None, samples=16)
+    render = turntable.TurntableRender(bpy.context.scene, obj, tmp_path, look)
+    paths = [render.render(number) for number in range(count)]
     blender = np.stack([np.asarray(Image.open(path))[..., 3] > 127 for path in paths])
     overlaps = np.array([[(a & b).sum() / (a | b).sum() for b in nerf[..., 0]] for a in blender])
     assert np.diag(overlaps).min() >= 0.95, overlaps
@@ -153,8 +181,8 @@ def test_a_coloured_background_is_filled(lopsided, tmp_path):
     obj, _ = lopsided
     turntable.add_rig(obj, 1)
     look = turntable.Look("CYCLES", 24, (0.2, 0.4, 0.6), samples=1)
-    with turntable.TurntableRender(bpy.context.scene, obj, tmp_path, look) as render:
-        picture = np.asarray(Image.open(render.render(0)).convert("RGBA"))
+    render = turntable.TurntableRender(bpy.context.scene, obj, tmp_path, look)
+    picture = np.asarray(Image.open(render.render(0)).convert("RGBA"))
     np.testing.assert_allclose(picture[0, 0], [51, 102, 153, 255], atol=1)
     assert not render.notes
 
@@ -163,8 +191,17 @@ def test_what_cannot_be_rendered_says_why(lopsided, tmp_path):
     obj, _ = lopsided
     with pytest.raises(DIF3DError, match="no turntable"):
         turntable.TurntableRender(bpy.context.scene, obj, tmp_path, turntable.Look())
+    pivot = turntable.add_rig(obj, 2)
+    bpy.data.objects.remove(pivot.children[0])
+    own = bpy.data.objects.new("the artist's own", bpy.data.cameras.new("own"))
+    own.parent = pivot
+    with pytest.raises(DIF3DError, match="lost its camera"):
+        turntable.TurntableRender(bpy.context.scene, obj, tmp_path, turntable.Look())
     turntable.add_rig(obj, 2)
-    obj.hide_render = True
+    obj.users_collection[0].hide_render = True
+    with pytest.raises(DIF3DError, match="hidden in renders"):
+        turntable.TurntableRender(bpy.context.scene, obj, tmp_path, turntable.Look())
+    obj.users_collection[0].hide_render, obj.hide_render = False, True
     with pytest.raises(DIF3DError, match="hidden in renders"):
         turntable.TurntableRender(bpy.context.scene, obj, tmp_path, turntable.Look())
     bpy.ops.mesh.primitive_cube_add()

@@ -20,11 +20,12 @@ def test_a_turntable_is_stopped_by_escape_and_by_the_panel_and_leaves_nothing(ve
         arguments = ["--enable-event-simulate", "-p", "0", "0", WIDTH, HEIGHT, "--python", script]
         printed = finish(real_blender(version, arguments, tmp_path, {"log": str(log)}), 300)
     found = {line["what"]: line for line in map(json.loads, log.read_text().splitlines())} if log.exists() else {}
-    assert set(found) == {"escape", "panel", "none", "script"}, (found, printed[-3000:])
-    script = found.pop("script")
+    assert set(found) == {"escape", "panel", "none", "script", "disabled"}, (found, printed[-3000:])
+    script, disabled = found.pop("script"), found.pop("disabled")
     assert script["restored"] and script["files"][1] == 2, script
+    assert disabled["restored"] and disabled["usable"], disabled
     for way, line in found.items():
-        assert line["restored"] and line["refused"] and line["reached"] >= 2, found
+        assert line["meanwhile"] and line["restored"] and line["refused"] and line["reached"] >= 2, found
         if way != "none":
             assert line["files"] == [[], 0], found
             assert line["turns"] > 1, found  # Blender's own timers ran between the frames

@@ -66,10 +66,13 @@ def run(version, packed, told, folder):
 def test_the_artist_is_never_in_the_way(version, archive, settings, tmp_path):
     found, seconds_to_quit = run(version, archive, settings, tmp_path)
     assert found["dropped"] == {"what": "dropped", "filepath": settings["picture"], "tab": "DIF3D"}
+    assert found["dropped and undone"]["filepath"] == settings["picture"]
     pasted = {"name": "Pasted.png", "size": [128, 128], "packed": True, "source": "image", "unchanged": True}
     assert found["pasted"].items() >= (pasted | {"filepath": settings["picture"]}).items()
     assert "no picture on the clipboard" in found["pasted"]["empty"]
     assert not found["inspection"]["error"]
+    asked = {"quality": "draft", "resolution": 77, "face_limit": 500, "smoothing": 3}
+    assert found["asked"]["values"] == asked
     # Seconds by the clock. Drawing the sidebar alone takes 20 to 30 ms by software, without any job; a machine that
     # needs longer for that, being slower or busy with other things, is allowed twice as long as it needs.
     for what in ("stalls", "painted"):

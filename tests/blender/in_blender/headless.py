@@ -7,6 +7,7 @@ and with it the process fails.
 
 import json
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import bpy
 
 NAME = "bl_ext.user_default.dif3d_blender"
 SETTINGS = json.loads(os.environ["DIF3D_TEST"])
+BRITISH = re.compile("colour|grey", re.IGNORECASE)  # Blender's own words are American
 
 
 def module(name):
@@ -53,11 +55,13 @@ def check_that_everything_explains_itself():
             rna = cls.bl_rna
             if issubclass(cls, bpy.types.Operator):
                 rna = getattr(bpy.ops.dif3d, cls.__name__.removeprefix("DIF3D_OT_")).get_rna_type()
-                assert rna.description, cls
+                assert rna.description and not BRITISH.search(rna.description), cls
             inherited = {"rna_type", "name", "bl_idname"}
             for prop in rna.properties:
                 if prop.identifier not in inherited and not prop.is_hidden and not prop.identifier.startswith("bl_"):
                     assert prop.description, (cls, prop.identifier)
+                    words = [prop.description, *(item.description for item in getattr(prop, "enum_items", ()))]
+                    assert not BRITISH.search(" ".join(words)), words
                     shown += 1
     assert shown > 50, shown
 
@@ -73,7 +77,13 @@ def check_that_disabled_buttons_say_why():
             except RuntimeError as error:
                 said[name] = str(error).partition("poll()")[2].strip()
     assert all(len(words) > 15 and "context is incorrect" not in words for words in said.values()), said
+    assert not any(BRITISH.search(words) for words in said.values()), said
     return said
+
+
+def check_that_a_picture_may_lie_beside_the_file():
+    filepath = bpy.types.Scene.bl_rna.properties["dif3d"].fixed_type.properties["filepath"]
+    assert getattr(filepath, "is_path_supports_blend_relative", True)  # older Blenders do not ask
 
 
 def check_menus():
@@ -96,13 +106,30 @@ def check_a_folder_that_cannot_be_written():
     assert all("/read-only" in said[name] for name in ("generate", "remove_engine")), said
 
 
+def check_that_what_is_installed_is_used():
+    """An installation that ends at once, while another interpreter is chosen."""
+    environment, online = module("environment"), bpy.context.preferences.system.use_online_access
+    create = environment.create_environment
+    preferences().python_source, environment.create_environment = "existing", lambda *_, **__: None
+    bpy.context.preferences.system.use_online_access = True
+    try:
+        assert bpy.ops.dif3d.install_engine() == {"FINISHED"}
+        module("handlers").installation.join(30)
+    finally:
+        environment.create_environment = create
+        bpy.context.preferences.system.use_online_access = online
+    assert preferences().python_source == "installed"
+
+
 def check_bad_input():
     check_a_folder_that_cannot_be_written()
     said = check_that_disabled_buttons_say_why()
     assert said.keys() >= {"generate", "remesh", "frames", "bake", "cancel", "free_memory", "remove_engine"}, said
     fails("engine is not installed", bpy.ops.dif3d.generate, filepath=SETTINGS["picture"])
+    check_that_what_is_installed_is_used()
     preferences().python_source = "existing"
     fails("Choose the Python", bpy.ops.dif3d.generate, filepath=SETTINGS["picture"])
+    preferences().python = SETTINGS["python"]  # which is still being looked at when the next one is chosen
     preferences().python = "/nowhere/python"
     fails("no Python interpreter at /nowhere/python", bpy.ops.dif3d.generate, filepath=SETTINGS["picture"])
     module("handlers").inspection.join(30)
@@ -270,6 +297,11 @@ def check_texture_and_turntable():
     written = {path.name for path in results.glob("*-turntable-*/renderfiles/*")}
     assert written == {"render_000.png", "render_001.png", "render.mp4"}, written
     assert before == (scene.render.engine, scene.render.filepath, scene.camera)
+    scene.dif3d_turntable.engine, folders = "CYCLES", sorted(results.iterdir())
+    bpy.ops.preferences.addon_disable(module="cycles")
+    fails("Rendering this needs Cycles", bpy.ops.dif3d.render_turntable)
+    bpy.ops.preferences.addon_enable(module="cycles")
+    assert sorted(results.iterdir()) == folders, "what cannot be rendered must leave no folder"
     bpy.ops.dif3d.remove_turntable()
     bpy.ops.dif3d.retopologize(method="VOXEL", faces=200)
     lean = bpy.context.object
@@ -305,6 +337,7 @@ def check_disable_enable_uninstall():
 
 set_up()
 check_that_everything_explains_itself()
+check_that_a_picture_may_lie_beside_the_file()
 check_menus()
 check_bad_input()
 result = check_remesh(check_generate())

@@ -1,5 +1,5 @@
 """Runs inside a Blender with a window and simulated events: turntables stopped by Escape, by the panel, and not at all,
-and one that a script renders.
+one that a script renders, and one during which the extension is disabled.
 
 Settings as in window.py.
 """
@@ -60,7 +60,7 @@ def steps():
         while rendering.done is not None and rendering.done < 2:
             turns += 1
             yield 0.01
-        reached = rendering.done
+        reached, meanwhile = rendering.done, state() == before
         refused = not rendering.poll(bpy.context)
         if way == "escape":
             window.event_simulate("ESC", "PRESS", x=region.x + 50, y=region.y + 50)
@@ -77,6 +77,7 @@ def steps():
             turns=turns,
             seconds=time.monotonic() - asked,
             took=time.monotonic() - began,
+            meanwhile=meanwhile,
             restored=state() == before,
             files=files(),
         )
@@ -84,6 +85,14 @@ def steps():
     with bpy.context.temp_override(**here):
         bpy.ops.dif3d.render_turntable("EXEC_DEFAULT")  # as a script calls it
     say("script", restored=state() == before, files=files())
+    with bpy.context.temp_override(**here):
+        bpy.ops.dif3d.render_turntable("INVOKE_DEFAULT")
+    while rendering.done < 2:
+        yield 0.01
+    bpy.ops.preferences.addon_disable(module=NAME)
+    bpy.ops.preferences.addon_enable(module=NAME)
+    with bpy.context.temp_override(**here):
+        say("disabled", restored=state() == before, usable=bpy.ops.dif3d.render_turntable.poll())
     bpy.ops.wm.quit_blender()
 
 

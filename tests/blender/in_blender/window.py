@@ -50,6 +50,13 @@ def module(name):
     return sys.modules[f"{NAME}.blender.{name}"]
 
 
+def undo_a_cube():
+    """What an artist does next, and takes back."""
+    with bpy.context.temp_override(**view()):
+        bpy.ops.mesh.primitive_cube_add("INVOKE_DEFAULT", True)
+    undo("undo")
+
+
 def say(what, **values):
     with Path(SETTINGS["log"]).open("a") as log:
         log.write(json.dumps({"what": what, **values}) + "\n")
@@ -136,10 +143,19 @@ def steps():
     yield 1.5
     sidebar = next(region for region in view()["area"].regions if region.type == "UI")
     say("dropped", filepath=settings.filepath, tab=sidebar.active_panel_category)
+    undo_a_cube()
+    yield 0.3
+    settings = bpy.context.scene.dif3d
+    say("dropped and undone", filepath=settings.filepath)
     settings.filepath = ""
     bpy.context.window_manager.clipboard = file.as_uri()
     with bpy.context.temp_override(**view()):
-        bpy.ops.dif3d.paste_picture()
+        bpy.ops.ed.undo_push(message="Without a picture")
+        bpy.ops.dif3d.paste_picture("INVOKE_DEFAULT", True)  # with its undo step, as a click
+    undo_a_cube()
+    yield 0.3
+    settings = bpy.context.scene.dif3d
+    with bpy.context.temp_override(**view()):
         bpy.context.window_manager.clipboard = ""
         kinds = [area.ui_type for area in view()["window"].screen.areas]
         empty = ""
@@ -171,6 +187,22 @@ def steps():
     while module("handlers").inspection.running:
         yield 0.1
     say("inspection", error=module("handlers").inspection.error)
+
+    # without a picture it is asked for, beside the settings that the job will have
+    settings.filepath, settings.quality, settings.resolution, settings.face_limit = "", "draft", 77, 500
+    with bpy.context.temp_override(**view()):
+        bpy.ops.dif3d.generate("INVOKE_DEFAULT", smoothing=3)
+    yield 1
+    browser = bpy.context.window_manager.windows[-1]
+    area = next(area for area in browser.screen.areas if area.type == "FILE_BROWSER")
+    asked = area.spaces.active.active_operator
+    values = {name: getattr(asked, name) for name in ("quality", "resolution", "face_limit", "smoothing")}
+    say("asked", values=values)
+    with bpy.context.temp_override(window=browser, area=area):
+        bpy.ops.file.cancel()
+    for name in ("quality", "resolution", "face_limit"):
+        settings.property_unset(name)
+    settings.filepath = str(file)
     yield 2
 
     # what drawing the panel costs on this machine, without a job
