@@ -41,7 +41,7 @@ def ready(model_folder, tmp_path):
 
 
 def test_the_readme_s_example(model_folder, tmp_path, monkeypatch):
-    """Word for word but for the model and the resolution, in a folder with an `input/`."""
+    """Word for word but for the pictures, the model and the resolution."""
     monkeypatch.chdir(tmp_path)
     Path("input").mkdir()
     draw(Path("input") / "egg.png", (220, 120, 60, 255), size=96)
