@@ -54,7 +54,8 @@ def test_a_job_writes_everything_that_it_reports(picture, tmp_path, model_folder
     assert set(report["files"]) == set(result.files)
     vertices = np.load(result.files["vertices"])
     assert report["counts"]["vertices"] == len(vertices) > 0
-    assert np.abs(vertices).max() <= 0.87 * 1.01
+    cell = 2 * 0.87 / 23
+    assert np.abs(vertices).max() <= 0.87 + 0.25 * cell  # smoothing swings a little outward at the corners of the box
     assert len(trimesh.load(result.files["mesh"], force="mesh").faces) == len(np.load(result.files["faces"]))
 
     fractions = [event.fraction for event in progress]

@@ -63,9 +63,9 @@ def test_pictures_become_scenes_and_a_bad_one_sets_the_status(repo_root, tmp_pat
 
 def test_wrong_options_are_refused_before_anything_is_done(repo_root, tmp_path, picture):
     for arguments, words in (
-        (["--resolution", "1"], "--resolution must be 2 or more"),
+        (["--resolution", "1"], "resolution is 1; it must be 2 or more"),
         (["--mesh-format", "fbx"], "invalid choice: 'fbx'"),
-        (["--size", "-1"], "--size must be more than 0"),
+        (["--size", "-1"], "size is -1.0; it must be more than 0"),
     ):
         run = generate(repo_root, picture, "--output", tmp_path / "out", *arguments)
         assert run.returncode == 2
