@@ -78,7 +78,7 @@ def main(arguments: list[str]) -> int:
 
     with tempfile.TemporaryDirectory() as folder:
         if "bfloat16" in options.ways:
-            run_child("bfloat16", [*arguments, "--views", "0"], folder)  # writes the copy, where one is worth it
+            run_child("bfloat16", [*arguments, "--views", "1"], folder)  # writes the copy, where one is worth it
         results = {way: run_child(way, arguments, folder) for way in options.ways}
         agreement = {way: compare(Path(folder), way) for way in options.ways if way != "original"}
     report = {
