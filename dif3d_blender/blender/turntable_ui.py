@@ -82,7 +82,7 @@ class DIF3D_OT_add_turntable(_Operator):
 
     @classmethod
     def poll(cls, context):
-        if context.object is None or context.object.type != "MESH" or scene.SCALE not in context.object.data:
+        if context.object is None or not scene.is_result_mesh(context.object):
             cls.poll_message_set("Select a mesh that Generate from Image made.")
             return False
         return True
@@ -236,7 +236,7 @@ class DIF3D_PT_turntable(bpy.types.Panel):
     @classmethod
     def poll(cls, context):
         obj = context.object
-        return obj is not None and obj.type == "MESH" and scene.SCALE in obj.data
+        return obj is not None and scene.is_result_mesh(obj)
 
     def draw(self, context):
         layout, settings = self.layout, context.scene.dif3d_turntable
